@@ -1,0 +1,147 @@
+"""The common messages, decoded by msgspec straight into structs that mirror the attrs classes.
+
+The structs are made from the fields of the attrs classes, one set for each spelling of the keys. They refuse whatever
+is not plainly the documented message (an unknown key, a null, the other spelling, an integral float for an int ...),
+so that what they accept is exactly what the strict reading gives; everything refused is left to it.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import attrs
+import msgspec
+
+from realtime_client._core.timestamps import parse_timestamp
+from realtime_client.events import (
+    ENVELOPE,
+    FIGURES,
+    ConnectionEstablished,
+    Event,
+    Figures,
+    FrozenMapping,
+    LogEntry,
+    NewAnomaly,
+    Origin,
+    Pong,
+    StatsUpdate,
+    SystemAlert,
+    camel,
+)
+
+__all__ = ["REFUSED", "Decode", "fast_decoders"]
+
+REFUSED: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What a fast decoder and its messages raise for what the strict reading has to decide."""
+
+# Short enough to be kept in a cache whose size the peer cannot choose.
+_Timestamp = Annotated[str, msgspec.Meta(max_length=40)]
+# Beyond 64 bits a number may be past a double's range, which is for the strict reading to see.
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+_timestamp = functools.lru_cache(maxsize=512)(parse_timestamp)  # a busy feed repeats the same second
+
+_ToEvent = Callable[[Any, datetime, Origin], Event]
+_Fill = Callable[[dict[str, Any], Any, datetime | None], None]
+Decode = Callable[[str | bytes], Any]
+"""Decodes one message into a struct with ``to_event(received_at, origin)``."""
+
+
+@functools.cache
+def fast_decoders() -> tuple[Decode, Decode]:
+    """The decoder for the documented camelCase, and the one for snake_case; stateless, so shared by all."""
+    classes: list[type[Any]] = [LogEntry, *_EVENTS]
+    for cls in classes:
+        attrs.resolve_types(cls)
+    return _decoder(camel), _decoder(str)
+
+
+def _decoder(spelling: Callable[[str], str]) -> Decode:
+    messages = [_message(cls, fill, spelling) for cls, fill in _EVENTS.items()]
+    return msgspec.json.Decoder(functools.reduce(operator.or_, messages)).decode
+
+
+def _message(cls: type[Event], fill: _Fill, spelling: Callable[[str], str]) -> type[msgspec.Struct]:
+    fields = [field for field in attrs.fields(cls) if field.name not in ENVELOPE]
+    wire_type = str(attrs.fields_dict(cls)["type"].default)
+    # A greeting may carry anything; only its absence is plain.
+    data: Any = None if fill is _no_data else _struct(f"{cls.__name__}Data", fields, spelling)
+    return msgspec.defstruct(
+        cls.__name__,
+        [("data", data, *([None] if data is None else [])), ("timestamp", _Timestamp | None, None)],
+        tag_field="type",
+        tag=wire_type,
+        forbid_unknown_fields=True,
+        namespace={"to_event": _to_event(cls, wire_type, fill)},
+    )
+
+
+def _struct(name: str, fields: list[attrs.Attribute[Any]], spelling: Callable[[str], str]) -> type[msgspec.Struct]:
+    members = [
+        (field.name, _wire_type(field, spelling), *([] if field.default is attrs.NOTHING else [field.default]))
+        for field in fields
+        if field.name != "extra"
+    ]
+    return msgspec.defstruct(name, members, rename=spelling, forbid_unknown_fields=True)
+
+
+def _wire_type(field: attrs.Attribute[Any], spelling: Callable[[str], str]) -> Any:
+    if field.type == Figures:
+        kinds = {int: _Int64, float: float}
+        figures = [(name, kinds[kind] | None, None) for name, kind in FIGURES.items()]
+        return msgspec.defstruct("Figures", figures, rename=spelling, forbid_unknown_fields=True)
+    if field.type == datetime | None:
+        return _Timestamp | None
+    if isinstance(field.type, type) and attrs.has(field.type):
+        return _struct(field.type.__name__, list(attrs.fields(field.type)), spelling)
+    return field.type
+
+
+def _to_event(cls: type[Event], wire_type: str, fill: _Fill) -> _ToEvent:
+    def to_event(message: Any, received_at: datetime, origin: Origin) -> Event:
+        timestamp = message.timestamp
+        if timestamp is not None:
+            timestamp = _timestamp(timestamp)
+        # Filled as attrs would fill it: the constructor of a frozen subclass takes a sixth of the whole message's time.
+        event = object.__new__(cls)
+        fields = event.__dict__
+        fields["type"] = wire_type
+        fields["timestamp"] = timestamp
+        fields["received_at"] = received_at
+        fields["origin"] = origin
+        fill(fields, message, timestamp)
+        return event
+
+    return to_event
+
+
+def _anomaly(fields: dict[str, Any], message: Any, timestamp: datetime | None) -> None:
+    log = message.data.log
+    log.timestamp = timestamp if log.timestamp is None else _timestamp(log.timestamp)
+    fields["log"] = LogEntry(*msgspec.structs.astuple(log))
+
+
+def _stats(fields: dict[str, Any], message: Any, _: datetime | None) -> None:
+    figures = msgspec.structs.asdict(message.data.stats)
+    fields["stats"] = FrozenMapping({name: figure for name, figure in figures.items() if figure is not None})
+
+
+def _data_fields(fields: dict[str, Any], message: Any, _: datetime | None) -> None:
+    fields.update(msgspec.structs.asdict(message.data))
+
+
+def _no_data(fields: dict[str, Any], _message: Any, _: datetime | None) -> None:
+    fields["data"] = None
+
+
+_EVENTS: Final[Mapping[type[Event], _Fill]] = {
+    NewAnomaly: _anomaly,
+    StatsUpdate: _stats,
+    SystemAlert: _data_fields,
+    ConnectionEstablished: _no_data,
+    Pong: _no_data,
+}

@@ -1,0 +1,1 @@
+"""The threads and what they share."""

@@ -1,0 +1,52 @@
+"""Time as the threads see it: what they read, and the two ways in which they wait.
+
+Every timed wait of the runtime goes through a `Clock`, so that tests can put a fake one in its place and let hours pass
+in a moment, without a sleep.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+__all__ = ["Clock", "Inbox"]
+
+T = TypeVar("T")
+
+
+class Inbox(Generic[T]):
+    """A thread's one waker: a queue that any thread, a finaliser included, may post to."""
+
+    def __init__(self) -> None:
+        # Looked up here and not at import, so that a gevent-patched process gets gevent's.
+        self.queue: queue.SimpleQueue[T] = queue.SimpleQueue()
+
+    def post(self, item: T) -> None:
+        """Put an item; never blocks, re-entrant."""
+        self.queue.put(item)
+
+
+class Clock:
+    """The real time."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        """The wall time, timezone-aware UTC."""
+        return datetime.now(UTC)
+
+    def get(self, inbox: Inbox[T], timeout: float | None) -> T | None:
+        """Wait for the next item of an inbox; ``None`` when the time is up."""
+        try:
+            return inbox.queue.get(timeout=None if timeout is None else max(timeout, 0.0))
+        except queue.Empty:
+            return None
+
+    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+        """Wait on a held condition until it is notified or the time is up."""
+        condition.wait(timeout)

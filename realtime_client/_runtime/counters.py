@@ -1,0 +1,36 @@
+"""Counts of what happened since the client was made."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+__all__ = ["Counters"]
+
+
+class Counters:
+    """Named sums that any thread adds to, once a batch and not once a message."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards _sums
+        self._sums: Counter[str] = Counter()
+        self._seconds = 0.0
+
+    def add(self, **amounts: int) -> None:
+        """Add to the sums."""
+        with self._lock:
+            self._sums.update(amounts)
+
+    def spent(self, seconds: float) -> None:
+        """Add to the time spent in callbacks."""
+        with self._lock:
+            self._seconds += seconds
+
+    def read(self) -> tuple[dict[str, int], float]:
+        """All sums, consistent with each other, and the time spent in callbacks."""
+        with self._lock:
+            return dict(self._sums), self._seconds
+
+    def after_fork(self) -> None:
+        """A fresh lock in a child process."""
+        self._lock = threading.Lock()

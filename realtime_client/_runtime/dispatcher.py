@@ -1,0 +1,179 @@
+"""The thread on which callbacks run, one after the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from realtime_client._core.digest import Digest
+from realtime_client._runtime.clock import Clock
+from realtime_client._runtime.counters import Counters
+from realtime_client._runtime.hub import Topic
+from realtime_client._runtime.mailbox import Mailbox, Notice, Run
+from realtime_client.errors import CallbackError
+from realtime_client.events import Event
+from realtime_client.observers import Lane, ObserverRegistry, Subscription
+from realtime_client.status import StatusChange
+from realtime_client.store import DashboardStore
+
+__all__ = ["CallbackLane", "Dispatcher"]
+
+logger = logging.getLogger("realtime_client")
+
+SLOW_CALLBACK = 1.0
+"""A callback that takes longer than this many seconds is named in a warning."""
+SLOW_WARNING_INTERVAL = 60.0
+"""The same callback is named at most once in this many seconds."""
+
+
+class CallbackLane(Lane):
+    """Takes events from a mailbox and calls callbacks with them.
+
+    Args:
+        thread_name: The name of its thread.
+        mailbox: What waits.
+        subscriptions: Who hears an event, in order.
+        report: Takes the errors that callbacks raise.
+        counters: Where calls, errors and time are counted.
+        clock: For the time that callbacks take.
+    """
+
+    def __init__(
+        self,
+        *,
+        thread_name: str,
+        mailbox: Mailbox,
+        subscriptions: Callable[[Event], tuple[Subscription, ...]],
+        report: Callable[[CallbackError], None],
+        counters: Counters,
+        clock: Clock,
+    ) -> None:
+        super().__init__()
+        self.thread_name = thread_name
+        self.mailbox = mailbox
+        self._subscriptions = subscriptions
+        self._report = report
+        self._counters = counters
+        self._clock = clock
+        self._calls = 0
+        self._spent = 0.0
+        self._warned: dict[str, float] = {}
+
+    def run(self) -> None:
+        """The thread's life: until the END notice."""
+        while True:
+            item = self.mailbox.take(self._patience())
+            if isinstance(item, Notice):
+                if item.topic is Topic.END:
+                    return
+                self._notice(item)
+            elif item is not None:
+                self._deliver(item)
+            self._after()
+
+    @property
+    def hanging(self) -> str | None:
+        """The name of the callback that runs at this moment, if any."""
+        running = self.running
+        return None if running is None else running.name
+
+    def _patience(self) -> float | None:
+        """How long to wait for news, in seconds."""
+        return None
+
+    def _notice(self, notice: Notice) -> None:
+        """A notice came."""
+
+    def _delivered(self, event: Event) -> None:
+        """An event was delivered."""
+
+    def _after(self) -> None:
+        """A run of events or a notice has been dealt with."""
+        if self._calls:
+            self._counters.add(callbacks=self._calls)
+            self._counters.spent(self._spent)
+            self._calls, self._spent = 0, 0.0
+
+    def _deliver(self, run: Run) -> None:
+        while True:
+            try:
+                event = run.popleft()
+            except IndexError:  # empty, or emptied by the overflow policy or by close()
+                return
+            for subscription in self._subscriptions(event):
+                if self.mailbox.closed:
+                    return
+                self._call(subscription, subscription.callback, event)
+            self._delivered(event)
+
+    def _call(self, subscription: Subscription, function: Callable[..., object], *arguments: Any) -> None:
+        if not subscription.claim(self):
+            return
+        started = self._clock.monotonic()
+        try:
+            function(*arguments)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: no callback may end the thread of all others
+            self._failed(subscription, error, arguments)
+        finally:
+            subscription.release(self)
+            took = self._clock.monotonic() - started
+            self._calls += 1
+            self._spent += took
+            if took > SLOW_CALLBACK:
+                self._warn_slow(subscription, took)
+
+    def _failed(self, subscription: Subscription, error: BaseException, arguments: tuple[Any, ...]) -> None:
+        self._counters.add(callback_errors=1)
+        logger.error("callback %s raised %s", subscription.name, type(error).__name__, exc_info=error)
+        wrapped = CallbackError(
+            f"callback {subscription.name} raised {type(error).__name__}: {error}",
+            callback=subscription.name,
+            argument=arguments[0] if arguments else None,
+        )
+        wrapped.__cause__ = error
+        self._report(wrapped)
+
+    def _warn_slow(self, subscription: Subscription, took: float) -> None:
+        now = self._clock.monotonic()
+        if now - self._warned.get(subscription.name, float("-inf")) < SLOW_WARNING_INTERVAL:
+            return
+        self._warned[subscription.name] = now
+        logger.warning(
+            "callback %s took %.1f s; %d events wait behind it", subscription.name, took, self.mailbox.metrics().waiting
+        )
+
+
+class Dispatcher(CallbackLane):
+    """The main lane: events, and everything else that callbacks are told, in one order."""
+
+    def __init__(self, *, registry: ObserverRegistry, store: DashboardStore, **lane: Any) -> None:
+        super().__init__(**lane)
+        self._registry = registry
+        self._store = store
+        self._digest = Digest()
+
+    def _patience(self) -> float | None:
+        due = self._digest.next_due()
+        return None if due is None else max(0.0, due - self._clock.monotonic())
+
+    def _notice(self, notice: Notice) -> None:
+        topic, argument = notice.topic, notice.argument
+        for subscription in self._registry.get(topic):
+            self._call(subscription, subscription.callback, argument)
+        if topic is Topic.STATUS:
+            change: StatusChange = argument
+            if change.previous.connected is not change.current.connected:
+                for subscription in self._registry.get(Topic.CONNECTION):
+                    self._call(subscription, subscription.callback, change.current.connected)
+
+    def _delivered(self, event: Event) -> None:
+        self._digest.add(event)
+
+    def _after(self) -> None:
+        self._store.tell(self._call)
+        for notification in self._digest.due(self._clock.monotonic(), self._clock.now()):
+            logger.info("%s", notification.title)
+            for subscription in self._registry.get(Topic.NOTIFICATION):
+                self._call(subscription, subscription.callback, notification)
+        super()._after()

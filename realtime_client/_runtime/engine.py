@@ -1,0 +1,365 @@
+"""Everything of a client but its face: what lives as long as the client, and its runs from connect to close.
+
+Threads refer to this and never to the client itself, so that a client that nobody holds can be collected.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Hashable
+from functools import partial
+
+import attrs
+
+from realtime_client._core.backoff import Attempts, Uniform
+from realtime_client._core.codec import Codec
+from realtime_client._core.machine import Fact
+from realtime_client._runtime.announcer import Announcer
+from realtime_client._runtime.board import StatusBoard
+from realtime_client._runtime.clock import Clock, Inbox
+from realtime_client._runtime.counters import Counters
+from realtime_client._runtime.dispatcher import CallbackLane, Dispatcher
+from realtime_client._runtime.hub import Hub, SideLane, Topic
+from realtime_client._runtime.iteration import EventIterator
+from realtime_client._runtime.mailbox import Mailbox, Notice
+from realtime_client._runtime.reader import Intake
+from realtime_client._runtime.reconnect import Close, Outcome, Post, Request, Supervisor
+from realtime_client._runtime.rejected import Rejected
+from realtime_client._runtime.threads import ClientThread, Threads, join_all
+from realtime_client.config import ClientConfig
+from realtime_client.errors import CallbackError, ClientClosed, NotConnected
+from realtime_client.events import Event
+from realtime_client.observers import ObserverRegistry, Subscription
+from realtime_client.redaction import show_url
+from realtime_client.status import ConnectionState, ConnectionStatus, Metrics
+from realtime_client.store import DashboardStore
+from realtime_client.transports.base import LinkFactory
+
+__all__ = ["Engine"]
+
+logger = logging.getLogger("realtime_client")
+
+ITERATOR_BUFFER = 1_000
+
+
+@attrs.define(eq=False)
+class _Run:
+    """One run of the client, from the first request to the close."""
+
+    inbox: Inbox[Post]
+    supervisor: Supervisor
+    thread: ClientThread | None = None
+    lanes: list[CallbackLane] = attrs.Factory(list)
+    threads: list[ClientThread] = attrs.Factory(list)
+    started: bool = False
+    closing: bool = False
+
+
+@attrs.define(eq=False)
+class _OwnLane:
+    """A callback with a thread of its own; the buffer and the thread are made for each run."""
+
+    subscription: Subscription
+    wants: Callable[[Event], bool]
+    side: SideLane | None = None
+    run: _Run | None = None
+
+
+class Engine:
+    """The working parts of one client.
+
+    Args:
+        config: The options.
+        make_link: Makes the link for each attempt.
+        clock: The time.
+        uniform: The source of randomness for the delays.
+    """
+
+    def __init__(self, config: ClientConfig, *, make_link: LinkFactory, clock: Clock, uniform: Uniform) -> None:
+        self.config = config
+        self.clock = clock
+        self._make_link = make_link
+        self.threads = Threads(config.name)
+        self.codec = Codec()
+        self.registry = ObserverRegistry()
+        self.counters = Counters()
+        self.rejected = Rejected(self.counters, clock)
+        self.store = DashboardStore(
+            recent_logs_limit=config.recent_logs_limit,
+            alerts_limit=config.alerts_limit,
+            dedup_window=config.dedup_window,
+            clock=clock.monotonic,
+            on_own_thread=self.threads.is_current_own,
+        )
+        self.hub = Hub(partial(self._mailbox, "main"))
+        self.board = StatusBoard(
+            ConnectionStatus(
+                state=ConnectionState.IDLE, since=clock.now(), max_reconnect_attempts=config.max_reconnect_attempts
+            )
+        )
+        self._attempts = Attempts(config, uniform)
+        self._intake = Intake(
+            codec=self.codec,
+            store=self.store,
+            hub=self.hub,
+            board=self.board,
+            counters=self.counters,
+            rejected=self.rejected,
+            clock=clock,
+        )
+        self._announcer = Announcer(show_url(config.url), config.name, self.hub, clock)
+        self._lock = threading.Lock()  # guards _run, _own_lanes and the start of threads
+        self._run: _Run | None = None
+        self._own_lanes: list[_OwnLane] = []
+
+    # The life-cycle
+
+    def request(self, fact: Fact, reply: Inbox[Outcome] | None = None) -> None:
+        """Ask for a connection, beginning a run where there is none."""
+        with self._lock:
+            if self._run is None or self._run.closing:
+                self._run = self._begin(self._run)
+            self._run.inbox.post(Request(fact, reply))
+
+    def close(self, timeout: float | None) -> None:
+        """End the run within one deadline, and say what did not end."""
+        deadline = self.clock.monotonic() + (self.config.close_timeout if timeout is None else timeout)
+        with self._lock:
+            run = self._run
+            first = run is not None and not run.closing
+            if run is None:
+                self._close_unborn()
+            else:
+                run.closing = True
+        if run is None:
+            return
+        if first:
+            discarded = self.hub.close()
+            if discarded:
+                logger.info("[%s] closed with %d events waiting for callbacks", self.config.name, discarded)
+            run.inbox.post(Close(deadline))
+        if self.threads.is_current_own():
+            return
+        self._see_out(run, deadline)
+
+    def _close_unborn(self) -> None:
+        now = self.clock.now()
+        status = attrs.evolve(self.board.read(), state=ConnectionState.CLOSED, since=now)
+        self.board.publish(status, lambda change: None)
+        self.store.end(ClientClosed("the client was closed"))
+
+    def _see_out(self, run: _Run, deadline: float) -> None:
+        threads = [] if run.thread is None else [run.thread]
+        for thread in join_all(threads, self.clock, deadline):
+            logger.warning("[%s] close: thread %s did not end in time", self.config.name, thread.name)
+        for thread in join_all(run.threads, self.clock, deadline):
+            hanging = next((lane.hanging for lane in run.lanes if lane.thread_name == thread.name), None)
+            logger.warning(
+                "[%s] close: thread %s did not end in time%s",
+                self.config.name,
+                thread.name,
+                f": callback {hanging} hangs" if hanging else "",
+            )
+        if run.supervisor.lingering is not None:
+            logger.warning(
+                "[%s] close: thread %s waits for the system and ends by itself",
+                self.config.name,
+                run.supervisor.lingering,
+            )
+
+    def _begin(self, previous: _Run | None) -> _Run:
+        inbox: Inbox[Post] = Inbox()
+        self._attempts.reset()
+        supervisor = Supervisor(
+            inbox=inbox,
+            config=self.config,
+            make_link=self._make_link,
+            intake=self._intake,
+            attempts=self._attempts,
+            hub=self.hub,
+            board=self.board,
+            counters=self.counters,
+            clock=self.clock,
+            threads=self.threads,
+            announcer=self._announcer,
+            closed=self.store.end,
+        )
+        run = _Run(inbox, supervisor)
+        run.thread = self.threads.start("reconnect", partial(self._live, run, previous))
+        return run
+
+    def _live(self, run: _Run, previous: _Run | None) -> None:
+        """The reconnect thread: prepare the run, then supervise it to its end."""
+        if previous is not None:
+            # What the last run still tells comes before what this one tells, and no callback runs beside another. A
+            # callback that hangs is not waited for longer than closing would.
+            old = [t for t in (previous.thread, *previous.threads) if t is not None]
+            join_all(old, self.clock, self.clock.monotonic() + self.config.close_timeout)
+        self.store.end(None)
+        self.hub.renew()
+        dispatcher = Dispatcher(
+            thread_name="dispatcher",
+            registry=self.registry,
+            store=self.store,
+            mailbox=self.hub.main,
+            subscriptions=self.registry.for_event,
+            report=self._report,
+            counters=self.counters,
+            clock=self.clock,
+        )
+        self._start_lane(run, dispatcher)
+        with self._lock:
+            run.started = True
+            lanes = [lane for lane in self._own_lanes if lane.run is not run]
+            for lane in lanes:
+                lane.run = run
+        for lane in lanes:
+            self._start_own_lane(run, lane)
+        run.supervisor.run()
+
+    # Callbacks and iterators
+
+    def subscribe(
+        self, key: Hashable, callback: Callable[..., object], *, once: bool = False, own_thread: bool = False
+    ) -> Subscription:
+        """Subscribe a callback to a key of the registry: an event type's name, an event class, ``"*"`` or a topic."""
+        if not own_thread:
+            subscription = self._subscription(callback, self.registry.remove, once=once)
+            self.registry.add(key, subscription)
+            return subscription
+        subscription = self._subscription(callback, self._forget_own_lane, once=once)
+        lane = _OwnLane(subscription, _matcher(key))
+        with self._lock:
+            self._own_lanes.append(lane)
+            run = self._run
+            if run is not None and run.started and not run.closing:
+                lane.run = run
+        if lane.run is not None:
+            self._start_own_lane(lane.run, lane)
+        return subscription
+
+    def find(self, callback: Callable[..., object]) -> tuple[Subscription, ...]:
+        """All subscriptions of a callback."""
+        with self._lock:
+            own = tuple(lane.subscription for lane in self._own_lanes if lane.subscription.matches(callback))
+        return (*self.registry.find(callback), *own)
+
+    def iterate(self, key: Hashable | None, *, name: str, timeout: float | None) -> EventIterator:
+        """An iterator over the events of a key; with ``None`` over no events, until the end."""
+        self.check_wait(name)
+        wants = _matcher(key) if key is not None else _nothing
+        side = SideLane(self._mailbox(name, max_events=ITERATOR_BUFFER), wants)
+        status = self.board.read()
+        if status.state is ConnectionState.FAILED:
+            side.mailbox.tell(Notice(Topic.FAILED, status.last_error))
+        elif status.state is ConnectionState.CLOSED:
+            side.mailbox.tell(Notice(Topic.END))
+        else:
+            self.hub.add(side)
+        return EventIterator(side, timeout=timeout, check=partial(self.check_wait, name))
+
+    def check_wait(self, name: str) -> None:
+        """Refuse to wait on the client's own threads, which the awaited thing would have to come through."""
+        if self.threads.is_current_own():
+            raise RuntimeError(f"{name} would block the client's own thread; use a callback instead")
+
+    def _subscription(
+        self, callback: Callable[..., object], forget: Callable[[Subscription], None], *, once: bool
+    ) -> Subscription:
+        if not callable(callback):
+            raise TypeError(f"callback: {callback!r} is not allowed; allowed: a callable")
+        return Subscription(callback, forget=forget, on_own_thread=self.threads.is_current_own, once=once)
+
+    def _start_own_lane(self, run: _Run, lane: _OwnLane) -> None:
+        subscription = lane.subscription
+        lane.side = SideLane(self._mailbox(subscription.name), lane.wants)
+        self._start_lane(
+            run,
+            CallbackLane(
+                thread_name=f"lane-{len(run.lanes)}",
+                mailbox=lane.side.mailbox,
+                subscriptions=lambda event: (subscription,),
+                report=self._report,
+                counters=self.counters,
+                clock=self.clock,
+            ),
+        )
+        self.hub.add(lane.side)
+
+    def _start_lane(self, run: _Run, lane: CallbackLane) -> None:
+        run.lanes.append(lane)
+        thread = self.threads.start(lane.thread_name, lane.run)
+        lane.thread_name = thread.name
+        run.threads.append(thread)
+
+    def _forget_own_lane(self, subscription: Subscription) -> None:
+        with self._lock:
+            gone = [lane for lane in self._own_lanes if lane.subscription is subscription]
+            self._own_lanes = [lane for lane in self._own_lanes if lane.subscription is not subscription]
+        for lane in gone:
+            if lane.side is not None:
+                lane.side.active = False
+                lane.side.mailbox.close("cancelled")
+                lane.side.mailbox.tell(Notice(Topic.END))
+
+    def _report(self, error: CallbackError) -> None:
+        self.hub.report(Notice(Topic.ERROR, error))
+
+    def _mailbox(self, name: str, max_events: int | None = None) -> Mailbox:
+        return Mailbox(
+            name,
+            max_events=max_events or self.config.max_pending_events,
+            max_bytes=self.config.max_pending_bytes,
+            overflow=self.config.overflow,
+            clock=self.clock,
+        )
+
+    # Sending and counting
+
+    def send(self, text: str, timeout: float) -> None:
+        """Write a message to the current connection."""
+        run = self._run
+        if (run is not None and run.closing) or self.board.read().state is ConnectionState.CLOSED:
+            raise ClientClosed("the client is closed")
+        link = None if run is None else run.supervisor.link
+        if link is None or not self.board.connected:
+            raise NotConnected(f"not connected ({self.board.read().state.value}); send() does not queue")
+        link.send(text, timeout)
+        self.counters.add(messages_sent=1)
+
+    def metrics(self) -> Metrics:
+        """All counters."""
+        sums, seconds = self.counters.read()
+        main, lanes = self.hub.metrics()
+        run = self._run
+        link = None if run is None else run.supervisor.link
+        sums["bytes_sent"] = sums.get("bytes_sent", 0) + (0 if link is None else link.sent_bytes)
+        return Metrics(
+            received=main.received,
+            delivered=main.delivered,
+            dropped=main.dropped,
+            waiting=main.waiting,
+            queue_high_water=main.high_water,
+            duplicates=self.store.duplicates,
+            callback_time=seconds,
+            latency=self.board.latency,
+            lanes=lanes,
+            **sums,
+        )
+
+
+def _matcher(key: Hashable) -> Callable[[Event], bool]:
+    if key == "*":
+        return _everything
+    if isinstance(key, type):
+        return lambda event: isinstance(event, key)
+    return lambda event: event.type == key
+
+
+def _everything(event: Event) -> bool:
+    return True
+
+
+def _nothing(event: Event) -> bool:
+    return False

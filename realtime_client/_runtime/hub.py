@@ -1,0 +1,156 @@
+"""The hand-over: who reads publishes, and every buffer gets what it wants, in the same order.
+
+The main mailbox feeds the dispatcher. A callback with a thread of its own, and an iterating thread, have a side lane
+each, so that none of them delays another.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from realtime_client._runtime.mailbox import Mailbox, Notice
+from realtime_client.events import Event, FrozenMapping
+from realtime_client.status import LaneMetrics
+
+__all__ = ["Hub", "SideLane", "Topic"]
+
+
+class Topic(enum.Enum):
+    """What a notice is about; the ones up to GAP are also the registry's keys of the callbacks that hear it."""
+
+    STATUS = "status"
+    CONNECTION = "connection"
+    NOTIFICATION = "notification"
+    ERROR = "error"
+    GAP = "gap"
+    FAILED = "failed"
+    END = "end"
+
+
+class SideLane:
+    """A buffer beside the main one, for the events that somebody wants.
+
+    Attributes:
+        mailbox: The buffer.
+        active: Whether it still wants events; cleared by its consumer, who may be a finaliser and takes no lock.
+    """
+
+    def __init__(self, mailbox: Mailbox, wants: Callable[[Event], bool]) -> None:
+        self.mailbox = mailbox
+        self.active = True
+        self._wants = wants
+
+    def offer(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool) -> None:
+        """Put those of the events that are wanted."""
+        wanted = [i for i, event in enumerate(events) if self._wants(event)]
+        if wanted:
+            self.mailbox.put([events[i] for i in wanted], [sizes[i] for i in wanted], through_hold=through_hold)
+
+
+class Hub:
+    """The main mailbox and the side lanes of one client.
+
+    Args:
+        make_main: Makes a main mailbox; each run of the client, from connect to close, has a fresh one.
+    """
+
+    def __init__(self, make_main: Callable[[], Mailbox]) -> None:
+        self._make_main = make_main
+        self._lock = threading.Lock()  # guards _side and _past against two writers
+        self._side: tuple[SideLane, ...] = ()
+        self._past: list[LaneMetrics] = []
+        self.main = make_main()
+
+    def renew(self) -> None:
+        """Begin a run with a fresh main mailbox; the old one's counters are kept."""
+        last = self.main.metrics()
+        with self._lock:
+            self._past = [_sum("main", [*self._past, last])]
+            self.main = self._make_main()
+
+    def add(self, lane: SideLane) -> None:
+        """Add a side lane; it gets what is published from now on."""
+        with self._lock:
+            self._side = (*(known for known in self._side if known.active), lane)
+
+    def publish(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool = False) -> int:
+        """Hand a batch over; under ``"block"`` this waits for room. Returns how many the main mailbox dropped."""
+        for lane in self._side:
+            if lane.active:
+                lane.offer(events, sizes, through_hold=through_hold)
+        return self.main.put(events, sizes, through_hold=through_hold)
+
+    def tell(self, notice: Notice) -> None:
+        """Put a notice into the main mailbox."""
+        self.main.tell(notice)
+
+    def tell_side(self, notice: Notice) -> None:
+        """Put a notice into every side lane."""
+        for lane in self._side:
+            lane.mailbox.tell(notice)
+
+    def report(self, notice: Notice) -> None:
+        """Put a notice about an error into the main mailbox; see `Mailbox.report`."""
+        self.main.report(notice)
+
+    def hurry(self, on: bool) -> None:
+        """See `Mailbox.hurry`."""
+        for mailbox in self._mailboxes():
+            mailbox.hurry(on)
+
+    def hold(self) -> None:
+        """See `Mailbox.hold`."""
+        for mailbox in self._mailboxes():
+            mailbox.hold()
+
+    def release(self) -> None:
+        """See `Mailbox.release`."""
+        for mailbox in self._mailboxes():
+            mailbox.release()
+
+    def close(self) -> int:
+        """Discard what waits, everywhere; returns how many events the main mailbox discarded."""
+        for lane in self._side:
+            lane.mailbox.close()
+        return self.main.close()
+
+    def end(self) -> None:
+        """Let every consumer end, behind everything that was told before."""
+        self.main.tell(Notice(Topic.END))
+        with self._lock:
+            side, self._side = self._side, ()
+        for lane in side:
+            lane.mailbox.tell(Notice(Topic.END))
+
+    def metrics(self) -> tuple[LaneMetrics, tuple[LaneMetrics, ...]]:
+        """The counters of the main mailbox, over all runs, and of the side lanes."""
+        with self._lock:
+            past, main, side = list(self._past), self.main, self._side
+        return _sum("main", [*past, main.metrics()]), tuple(lane.mailbox.metrics() for lane in side if lane.active)
+
+    def after_fork(self) -> None:
+        """Start over in a child process: the parent's waiting events are the parent's."""
+        self._lock = threading.Lock()
+        self._side = ()
+        self._past = []
+        self.main = self._make_main()
+
+    def _mailboxes(self) -> list[Mailbox]:
+        return [self.main, *(lane.mailbox for lane in self._side if lane.active)]
+
+
+def _sum(name: str, parts: Sequence[LaneMetrics]) -> LaneMetrics:
+    dropped: Counter[str] = Counter()
+    for part in parts:
+        dropped.update(part.dropped)
+    return LaneMetrics(
+        name=name,
+        received=sum(part.received for part in parts),
+        delivered=sum(part.delivered for part in parts),
+        dropped=FrozenMapping(dropped),
+        waiting=sum(part.waiting for part in parts),
+        high_water=max(part.high_water for part in parts),
+    )

@@ -1,0 +1,439 @@
+"""The reconnect thread: it alone feeds the connection machine and performs what the machine names.
+
+Everybody else posts to its one inbox. Each attempt has a generation; what an older generation still reports is discarded.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeAlias
+
+import attrs
+
+from realtime_client._core.backoff import Attempts
+from realtime_client._core.machine import Action, Fact, Machine, Phase
+from realtime_client._core.retry import STRIKE_CODES, Situation, decide
+from realtime_client._runtime.announcer import Announcer
+from realtime_client._runtime.board import StatusBoard
+from realtime_client._runtime.clock import Clock, Inbox
+from realtime_client._runtime.counters import Counters
+from realtime_client._runtime.heartbeat import Heartbeat
+from realtime_client._runtime.hub import Hub, Topic
+from realtime_client._runtime.mailbox import Notice
+from realtime_client._runtime.reader import Intake, Reader
+from realtime_client._runtime.threads import ClientThread, Threads, join_all
+from realtime_client.config import ClientConfig
+from realtime_client.errors import ClientClosed, ConnectError, ConnectionLost, RealtimeError
+from realtime_client.status import ConnectionStatus, RetryDecision, StatusChange, Transport
+from realtime_client.transports.base import Link, LinkFactory
+
+__all__ = ["Close", "Outcome", "Post", "Request", "Supervisor"]
+
+logger = logging.getLogger("realtime_client")
+
+WATCHDOG_GRACE = 0.5
+"""A dial keeps its own deadline; this much later the watchdog ends it whatever it is doing."""
+LAST_MOMENT = 0.1
+"""Part of the closing deadline, in seconds, that is kept for what follows the peer's answer."""
+
+
+@attrs.frozen
+class Outcome:
+    """What became of a request: connected, or an error."""
+
+    error: RealtimeError | None = None
+
+
+@attrs.frozen
+class Request:
+    """Somebody called ``connect()`` or ``reconnect()``."""
+
+    fact: Fact
+    reply: Inbox[Outcome] | None = None
+
+
+@attrs.frozen
+class Close:
+    """Somebody called ``close()``, or dropped the client.
+
+    Attributes:
+        deadline: Monotonic time by which the connection must be gone.
+    """
+
+    deadline: float
+
+
+@attrs.frozen
+class Opened:
+    """A link's handshake is done."""
+
+    generation: int
+
+
+@attrs.frozen
+class Ended:
+    """A link has ended, or could not be opened; its reader does nothing any more."""
+
+    generation: int
+    error: RealtimeError
+
+
+Post: TypeAlias = Request | Close | Opened | Ended
+
+
+@attrs.define
+class _Generation:
+    """One attempt, and the connection that comes of it."""
+
+    number: int
+    reader: Reader
+    thread: ClientThread
+    watchdog_at: float
+    heartbeat: Heartbeat | None = None
+    heartbeat_thread: ClientThread | None = None
+
+
+class Supervisor:
+    """Drives one run of a client, from the first request to the close.
+
+    Args:
+        inbox: What is posted to it.
+        config: The options.
+        make_link: Makes the link for each attempt.
+        intake: What becomes of received messages.
+        attempts: The account of attempts.
+        hub, board, counters, clock, threads, announcer: What the threads share.
+        closed: Called when the run has ended, with the error for those who wait.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox[Post],
+        config: ClientConfig,
+        make_link: LinkFactory,
+        intake: Intake,
+        attempts: Attempts,
+        hub: Hub,
+        board: StatusBoard,
+        counters: Counters,
+        clock: Clock,
+        threads: Threads,
+        announcer: Announcer,
+        closed: Callable[[ClientClosed], None],
+    ) -> None:
+        self._inbox = inbox
+        self._config = config
+        self._make_link = make_link
+        self._intake = intake
+        self._attempts = attempts
+        self._hub = hub
+        self._board = board
+        self._counters = counters
+        self._clock = clock
+        self._threads = threads
+        self._announcer = announcer
+        self._closed = closed
+        self._machine = Machine()
+        self._generations = 0
+        self._current: _Generation | None = None
+        self._due_at = 0.0
+        self._error: RealtimeError | None = None  # why the last attempt failed or the last connection ended
+        self._decision = RetryDecision()
+        self._renewed = False
+        self._strikes = 0
+        self._connections = 0
+        self._waiting: list[Inbox[Outcome]] = []
+        self._close_by = 0.0
+        self.lingering: str | None = None
+        """The name of a thread that outlived its link because nothing can interrupt it."""
+
+    def run(self) -> None:
+        """The thread's life."""
+        while self._machine.phase is not Phase.CLOSED:
+            post = self._clock.get(self._inbox, self._patience())
+            try:
+                self._handle(post)
+            except Exception as error:  # whatever it was: there is a next attempt, or an end
+                logger.exception("[%s] unexpected error on the reconnect thread", self._config.name)
+                self._recover(error)
+
+    @property
+    def link(self) -> Link | None:
+        """The current link, for whoever sends."""
+        current = self._current
+        return None if current is None else current.reader.link
+
+    # Facts
+
+    def _patience(self) -> float | None:
+        now = self._clock.monotonic()
+        if self._machine.phase in (Phase.WAITING, Phase.OUTAGE):
+            return self._due_at - now
+        if self._machine.dialling and self._current is not None:
+            return self._current.watchdog_at - now
+        return None
+
+    def _handle(self, post: Post | None) -> None:
+        match post:
+            case None:
+                self._time_passed()
+            case Request(fact, reply):
+                self._requested(fact, reply)
+            case Opened(generation):
+                if self._is_current(generation):
+                    self._step(Fact.OPENED)
+            case Ended(generation, error):
+                if self._is_current(generation):
+                    self._ended(error)
+            case Close(deadline):
+                self._close_by = deadline
+                self._step(Fact.CLOSE)
+
+    def _is_current(self, generation: int) -> bool:
+        return self._current is not None and self._current.number == generation
+
+    def _time_passed(self) -> None:
+        now = self._clock.monotonic()
+        if self._machine.phase in (Phase.WAITING, Phase.OUTAGE):
+            if now >= self._due_at:
+                self._step(Fact.DUE)
+        elif self._current is not None and now >= self._current.watchdog_at:
+            self._current.watchdog_at = float("inf")
+            self._current.reader.stop(ConnectionLost(f"not connected within {self._config.connect_timeout:g} s"))
+
+    def _requested(self, fact: Fact, reply: Inbox[Outcome] | None) -> None:
+        if fact is Fact.RECONNECT:
+            self._attempts.reset()
+            self._renewed = False
+            self._strikes = 0
+        if reply is not None:
+            if fact is Fact.CONNECT and self._machine.phase is Phase.CONNECTED:
+                reply.post(Outcome())
+            else:
+                self._waiting.append(reply)
+        self._step(fact)
+
+    def _ended(self, error: RealtimeError) -> None:
+        """The current link is gone: find out which fact that is."""
+        now = self._clock.monotonic()
+        phase = self._machine.phase
+        self._let_go()
+        self._error = error
+        if phase is Phase.CONNECTED:
+            self._attempts.ended(now)
+            struck = isinstance(error, ConnectionLost) and error.code in STRIKE_CODES
+            self._strikes = self._strikes + 1 if struck else 0
+            self._announcer.lost(error)
+        else:
+            self._counters.add(failed_attempts=1)
+            self._announcer.refused(error)
+            if phase is not Phase.CONNECTING:  # the very first dial is no reconnection
+                self._attempts.count_failure()
+        self._decision = self._decide(error)
+        self._step(self._fact(self._decision))
+
+    def _decide(self, error: RealtimeError) -> RetryDecision:
+        situation = Situation(config=self._config, renewed=self._renewed, strikes=self._strikes)
+        _, decision = decide(error, situation)
+        if self._config.retry_policy is not None:
+            try:
+                decision = self._config.retry_policy(error, decision) or decision
+            except Exception:
+                logger.exception("[%s] retry_policy raised; the table decides", self._config.name)
+        return decision
+
+    def _fact(self, decision: RetryDecision) -> Fact:
+        hopeless = self._config.give_up
+        if decision.action == "renew":
+            self._renewed = True
+            return Fact.RENEW if self._machine.dialling else Fact.FAILED
+        if decision.action == "fatal":
+            return Fact.HOPELESS if hopeless or not self._connections else Fact.FATAL
+        if self._attempts.exhausted:
+            return Fact.HOPELESS if hopeless else Fact.EXHAUSTED
+        return Fact.FAILED
+
+    def _recover(self, error: Exception) -> None:
+        """After an unexpected error: end what there is and go on as after a failed attempt."""
+        wrapped = ConnectError(f"unexpected {type(error).__name__} on the reconnect thread")
+        wrapped.__cause__ = error
+        self._drop_link(ConnectionLost("unexpected error"))
+        self._error = wrapped
+        self._decision = RetryDecision()
+        if self._machine.phase in (Phase.WAITING, Phase.OUTAGE):
+            self._due_at = self._clock.monotonic() + self._config.reconnect_delay_max
+        elif self._machine.phase not in (Phase.IDLE, Phase.FAILED, Phase.CLOSED):
+            self._step(Fact.FAILED)
+
+    # Actions
+
+    def _step(self, fact: Fact) -> None:
+        match self._machine.feed(fact):
+            case Action.DIAL:
+                self._dial()
+            case Action.SERVE:
+                self._serve()
+            case Action.WAIT:
+                self._wait()
+            case Action.DECLARE:
+                self._declare()
+            case Action.GIVE_UP:
+                self._give_up()
+            case Action.END:
+                self._end()
+            case Action.NOTHING:
+                pass
+
+    def _dial(self) -> None:
+        self._drop_link(ConnectionLost("the connection was dropped to connect anew"))
+        self._generations += 1
+        generation = self._generations
+        now = self._clock.monotonic()
+        reader = Reader(
+            self._make_link(),
+            dial_deadline=now + self._config.connect_timeout,
+            intake=self._intake,
+            clock=self._clock,
+            opened=lambda: self._inbox.post(Opened(generation)),
+            ended=lambda error: self._inbox.post(Ended(generation, error)),
+        )
+        if self._machine.state is not self._board.read().state:
+            self._publish(connecting=True)
+        else:  # still RECONNECTING or UNAVAILABLE: no step that needs telling
+            self._board.amend(connecting=True, next_retry_at=None)
+        self._hub.hurry(False)
+        self._current = _Generation(
+            number=generation,
+            reader=reader,
+            thread=self._threads.start(f"reader-{generation}", reader.run),
+            watchdog_at=now + self._config.connect_timeout + WATCHDOG_GRACE,
+        )
+
+    def _serve(self) -> None:
+        current = self._current
+        if current is None:
+            raise RuntimeError("connected without a link")
+        self._attempts.opened(self._clock.monotonic())
+        self._renewed = False
+        self._error = None
+        self._connections += 1
+        self._counters.add(connects=1, reconnects=int(self._connections > 1))
+        self._publish(transport=current.reader.link.transport)
+        self._announcer.connected()
+        if self._config.heartbeat != "none":
+            heartbeat = Heartbeat(
+                current.reader, config=self._config, board=self._board, counters=self._counters, clock=self._clock
+            )
+            current.heartbeat = heartbeat
+            current.heartbeat_thread = self._threads.start(f"heartbeat-{current.number}", heartbeat.run)
+        current.reader.go()
+        self._answer(None)
+
+    def _wait(self) -> None:
+        delay = self._plan()
+        if self._machine.phase is Phase.OUTAGE:
+            self._announcer.probe(delay)
+            self._answer(self._error)
+        else:
+            self._announcer.retry(self._attempts.failed + 1, self._config.max_reconnect_attempts, delay)
+
+    def _declare(self) -> None:
+        delay = self._plan()
+        self._announcer.unavailable(self._reason(), delay)
+        self._answer(self._error)
+
+    def _give_up(self) -> None:
+        self._publish()
+        self._announcer.failed(self._reason())
+        self._answer(self._error)
+        self._hub.tell_side(Notice(Topic.FAILED, self._reason()))
+
+    def _end(self) -> None:
+        self._say_goodbye()
+        self._publish()
+        self._announcer.closed()
+        error = ClientClosed("the client was closed")
+        self._answer(error)
+        while (post := self._clock.get(self._inbox, 0)) is not None:
+            if isinstance(post, Request) and post.reply is not None:
+                post.reply.post(Outcome(error))
+        self._closed(error)
+        self._hub.end()
+
+    def _say_goodbye(self) -> None:
+        """The closing handshake, for as long as the deadline allows; then the end without ceremony."""
+        current = self._current
+        if current is None:
+            return
+        peer_by = self._close_by - LAST_MOMENT
+        if self._board.connected:
+            current.reader.link.close(max(0.0, peer_by - self._clock.monotonic()))
+            current.thread.join(max(0.0, peer_by - self._clock.monotonic()))
+        self._drop_link(ConnectionLost("the client was closed"), by=self._close_by)
+
+    def _plan(self) -> float:
+        """Fix the time of the next attempt, and publish it."""
+        declared = self._machine.phase is Phase.OUTAGE
+        delay = self._attempts.next_delay(self._decision, declared=declared)
+        self._due_at = self._clock.monotonic() + delay
+        self._publish(delay=delay)
+        return delay
+
+    def _publish(
+        self, *, connecting: bool = False, delay: float | None = None, transport: Transport = Transport.NONE
+    ) -> None:
+        now = self._clock.now()
+        before = self._board.read()
+        state = self._machine.state
+        status = ConnectionStatus(
+            state=state,
+            since=before.since if state is before.state else now,
+            connecting=connecting,
+            reconnect_attempts=self._attempts.failed,
+            max_reconnect_attempts=self._config.max_reconnect_attempts,
+            transport=transport,
+            last_error=self._error,
+            next_retry_at=None if delay is None else now + timedelta(seconds=delay),
+        )
+        self._board.publish(status, self._tell_change)
+
+    def _tell_change(self, change: StatusChange) -> None:
+        self._hub.tell(Notice(Topic.STATUS, change))
+
+    def _answer(self, error: RealtimeError | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for reply in waiting:
+            reply.post(Outcome(error))
+
+    def _reason(self) -> RealtimeError:
+        return self._error or ConnectError("no reason is known")
+
+    # Links
+
+    def _drop_link(self, reason: ConnectionLost, *, by: float | None = None) -> None:
+        """End the current link, if any, without waiting for its peer."""
+        current = self._current
+        if current is None:
+            return
+        # A reader that waits for room in a full mailbox puts the rest of its one batch over the bound and comes out.
+        self._hub.hurry(True)
+        current.reader.stop(reason)
+        self._let_go(by=by)
+
+    def _let_go(self, *, by: float | None = None) -> None:
+        """The current link has ended or is ending: see its threads out before anything else is dialled."""
+        current = self._current
+        if current is None:
+            return
+        self._current = None
+        if current.heartbeat is not None:
+            current.heartbeat.stop()
+        threads = [t for t in (current.thread, current.heartbeat_thread) if t is not None]
+        deadline = self._clock.monotonic() + self._config.close_timeout if by is None else by
+        for thread in join_all(threads, self._clock, deadline):
+            logger.warning("[%s] thread %s did not end", self._config.name, thread.name)
+        self._counters.add(bytes_sent=current.reader.link.sent_bytes)
+        self.lingering = current.reader.link.lingering

@@ -1,0 +1,305 @@
+"""`ClientConfig`: every option of a client, validated as a whole."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import attrs
+import cattrs
+from cattrs import AttributeValidationNote
+from cattrs.gen import make_dict_structure_fn, override
+
+from realtime_client import options
+from realtime_client.errors import ConfigError, RealtimeError
+from realtime_client.status import RetryDecision
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["ClientConfig", "TokenFile"]
+
+MIB = 1024 * 1024
+C = TypeVar("C", bound="ClientConfig")
+
+
+def _option(default: Any, rule: options.Rule, doc: str) -> Any:
+    return attrs.field(default=default, metadata={"rule": rule, "doc": doc}, repr=rule.show)
+
+
+def _seconds(default: float, doc: str, *, above: bool = True) -> Any:
+    return _option(default, options.Number(above=above), doc)
+
+
+def _number_of(default: int, doc: str, unit: str = "") -> Any:
+    return _option(default, options.Whole(unit=unit), doc)
+
+
+@attrs.frozen
+class TokenFile:
+    """A callable token that reads a file anew for every attempt, so that a rotated secret is picked up.
+
+    Attributes:
+        path: The file; white space around its content is ignored.
+    """
+
+    path: str
+
+    def __call__(self) -> str:
+        """The token as it stands in the file now."""
+        with open(self.path, encoding="ascii") as file:
+            return file.read().strip()
+
+
+@attrs.frozen(kw_only=True)
+class ClientConfig:
+    """The options of a client, checked when it is made: one `ConfigError` names every wrong field.
+
+    Durations are float seconds, sizes are int bytes. The object is frozen; ``attrs.evolve`` makes a changed copy. Its
+    ``repr`` hides tokens, headers, and the user names, passwords and queries of URLs.
+    """
+
+    url: str = attrs.field(
+        default="ws://localhost:8080/ws",
+        kw_only=False,
+        metadata={
+            "rule": options.Url(("ws", "wss")),
+            "doc": "Where the feed is. A user name and password in it become an Authorization header.",
+        },
+        repr=options.Url(("ws", "wss")).show,
+    )
+    token: str | Callable[[], str] | None = _option(
+        None,
+        options.Token(),
+        "Bearer token, or a callable asked anew for every attempt (on a thread of its own).",
+    )
+    headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = _option(
+        None,
+        options.Header(),
+        "Further headers of the handshake and of polls; a callable is asked for every attempt.",
+    )
+    subprotocols: tuple[str, ...] = _option((), options.Tokens(), "Subprotocols to offer, the preferred first.")
+    ssl_context: ssl.SSLContext | None = _option(
+        None,
+        options.Object("wrap_socket", "an ssl.SSLContext or None"),
+        "Your own TLS settings; None verifies as usual.",
+    )
+    ca_file: str | None = _option(
+        None, options.Text(optional=True), "PEM file of the authorities to trust instead of the system's."
+    )
+    proxy: str | None = _option(
+        None,
+        options.Url(("http", "socks5", "socks5h", "socks4", "socks4a"), optional=True, words=("direct",)),
+        "Proxy URL, 'direct' for none; None takes HTTPS_PROXY/HTTP_PROXY/ALL_PROXY and NO_PROXY from the environment.",
+    )
+    compression: bool = _option(True, options.Flag(), "Offer permessage-deflate (RFC 7692).")
+    connect_timeout: float = _seconds(10.0, "One deadline for name look-up, TCP, proxy, TLS and handshake together.")
+    close_timeout: float = _seconds(2.0, "The longest that close() takes, the wait for the peer's close included.")
+    max_reconnect_attempts: int | None = _option(
+        5,
+        options.Whole(low=0, optional=True),
+        "Failed attempts until the outage is declared; None never declares.",
+    )
+    give_up: bool = _option(False, options.Flag(), "End in FAILED when the outage is declared, instead of probing on.")
+    reconnect_delay: float = _seconds(1.0, "Delay before the first attempt.")
+    reconnect_delay_max: float = _seconds(
+        16.0, "Cap of the delay, before jitter; the spacing of probes after the outage is declared."
+    )
+    reconnect_multiplier: float = _option(
+        2.0, options.Number(low=1.0, unit=""), "Growth of the delay from attempt to attempt."
+    )
+    reconnect_jitter: float = _option(
+        0.5,
+        options.Number(high=1.0, unit=""),
+        "Each delay is multiplied by a random factor in 1 - jitter .. 1 + jitter.",
+    )
+    reconnect_reset_after: float = _seconds(
+        10.0, "A connection that lived this long sets the delay back to the first.", above=False
+    )
+    fatal_retry_delay: float = _seconds(
+        60.0, "Spacing of probes after a fatal outcome of a client that was connected before."
+    )
+    retry_policy: Callable[[RealtimeError, RetryDecision], RetryDecision | None] | None = _option(
+        None,
+        options.Object("__call__", "a callable or None"),
+        "May overrule what the retry table says of an outcome.",
+    )
+    heartbeat_interval: float = _seconds(30.0, "Spacing of heartbeats.")
+    heartbeat_timeout: float = _seconds(10.0, "Silence after a heartbeat that makes the connection dead.")
+    heartbeat: str = _option(
+        "message",
+        options.Choice(("message", "frame", "none")),
+        'What a heartbeat is: "message" sends {"type": "ping"} and a ping frame, "frame" the frame alone.',
+    )
+    max_message_bytes: int = _number_of(1 * MIB, "Larger messages end the connection (close 1009).", "bytes")
+    max_pending_events: int = _number_of(10_000, "Events that may wait for callbacks.")
+    max_pending_bytes: int = _number_of(64 * MIB, "Bytes of messages whose events may wait for callbacks.", "bytes")
+    overflow: str = _option(
+        "drop_oldest",
+        options.Choice(("drop_oldest", "drop_newest", "block")),
+        "What happens when more would have to wait.",
+    )
+    recent_logs_limit: int = _number_of(100, "Logs that the store keeps.")
+    alerts_limit: int = _number_of(100, "Alerts that the store keeps.")
+    dedup_window: int = _number_of(10_000, "Log ids that are remembered, to count and deliver no log twice.")
+    polling_url: str | None = _option(
+        None, options.Url(("http", "https"), optional=True), "HTTP address for polling and backfill."
+    )
+    poller: Callable[..., Any] | None = _option(
+        None,
+        options.Object("__call__", "a callable or None"),
+        "A callable that returns what the polling address would.",
+    )
+    polling_interval: float = _seconds(5.0, "Spacing of polls while the stream cannot be had.")
+    poll_after: float = _seconds(10.0, "Polling starts when the stream could not be had for this long.", above=False)
+    backfill_timeout: float = _seconds(5.0, "The longest that stream events wait for the backfill of a gap.")
+    name: str = _option("client", options.Text(), "Part of the threads' names and of log messages.")
+
+    def __attrs_post_init__(self) -> None:
+        """Check every field, normalise it, and report all problems at once."""
+        problems = []
+        for field in attrs.fields(ClientConfig):
+            value = getattr(self, field.name)
+            try:
+                object.__setattr__(self, field.name, field.metadata["rule"].accept(value))
+            except ValueError as error:
+                problems.append(_problem(field, value, error, field.name))
+        if not problems:
+            problems = self._contradictions()
+        if problems:
+            raise ConfigError(*problems)
+
+    def _contradictions(self) -> list[str]:
+        problems = []
+        if self.reconnect_delay > self.reconnect_delay_max:
+            problems.append(
+                f"reconnect_delay: {self.reconnect_delay:g} is greater than reconnect_delay_max ({self.reconnect_delay_max:g})"
+            )
+        if self.ssl_context is not None and self.ca_file is not None:
+            problems.append("ca_file: cannot be given together with ssl_context, which has its own authorities")
+        if self.polling_url is not None and self.poller is not None:
+            problems.append("poller: cannot be given together with polling_url")
+        return problems
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Make a configuration from a mapping, for instance a settings dict or a parsed TOML table.
+
+        Args:
+            mapping: Field names to values of the fields' types. Unknown keys are refused.
+
+        Raises:
+            ConfigError: Names every wrong field and every unknown key at once.
+        """
+        if not isinstance(mapping, Mapping):
+            raise ConfigError(
+                f"the configuration is a {type(mapping).__name__}; allowed: a mapping of field names to values"
+            )
+        return _structure(cls, dict(mapping), labels={})
+
+    @classmethod
+    def from_env(cls, prefix: str = "REALTIME_", **overrides: Any) -> Self:
+        """Make a configuration from environment variables.
+
+        ``REALTIME_URL``, ``REALTIME_RECONNECT_DELAY`` and so on: the prefix and a field's name in capitals. Texts are read
+        as each field demands; ``headers`` is a JSON object, ``subprotocols`` a list separated by commas.
+        ``REALTIME_TOKEN_FILE`` names a file that is read anew for every attempt. A variable that looks like a misspelt
+        field gets a warning; other variables with the prefix are left alone.
+
+        Args:
+            prefix: What the variables' names begin with.
+            overrides: Fields that win over the environment.
+
+        Raises:
+            ConfigError: Names every wrong variable at once.
+        """
+        known = {prefix + field.name.upper(): field.name for field in attrs.fields(cls)}
+        file_variable = prefix + "TOKEN_FILE"
+        values: dict[str, Any] = {
+            name: _Text(os.environ[variable]) for variable, name in known.items() if variable in os.environ
+        }
+        labels = {name: variable for variable, name in known.items() if name in values and name not in overrides}
+        problems = []
+        if file_variable in os.environ and "token" not in overrides:
+            if "token" in values:
+                problems.append(f"{file_variable}: cannot be given together with {prefix}TOKEN")
+            else:
+                values["token"] = TokenFile(os.environ[file_variable])
+                problems += _unreadable(file_variable, values["token"])
+        for variable in sorted(os.environ):
+            if variable.startswith(prefix) and variable not in known and variable != file_variable:
+                close = difflib.get_close_matches(variable, [*known, file_variable], n=1, cutoff=0.85)
+                if close:
+                    warnings.warn(f"{variable} is not an option; did you mean {close[0]}?", stacklevel=2)
+        return _structure(cls, {**values, **overrides}, labels=labels, problems=problems)
+
+
+# cattrs resolves the annotations; this module must not import ssl, which would drag the sockets in.
+attrs.resolve_types(ClientConfig, localns={"ssl": SimpleNamespace(SSLContext=object)})
+
+
+@attrs.frozen
+class _Text:
+    """A value that came as text and has still to be read as its field demands."""
+
+    text: str
+
+
+def _structure(cls: type[C], values: dict[str, Any], *, labels: Mapping[str, str], problems: Sequence[str] = ()) -> C:
+    """Let cattrs build the configuration and turn everything that it collected into one `ConfigError`."""
+    fields = {field.name: field for field in attrs.fields(cls)}
+    found = list(problems)
+    try:
+        config: C = _hook(cls)(values, cls)
+    except cattrs.ClassValidationError as group:
+        for error in group.exceptions:
+            if isinstance(error, ConfigError):
+                found += error.problems
+            elif isinstance(error, cattrs.ForbiddenExtraKeysError):
+                found += [_unknown(str(name), fields) for name in sorted(map(str, error.extra_fields))]
+            else:
+                (name,) = (note.name for note in error.__notes__ if isinstance(note, AttributeValidationNote))
+                found.append(_problem(fields[name], values[name], error, labels.get(name, name)))
+    if found:
+        raise ConfigError(*found)
+    return config
+
+
+def _hook(cls: type[ClientConfig]) -> Callable[[Mapping[str, Any], Any], Any]:
+    def reader(rule: options.Rule) -> Callable[[Any, Any], Any]:
+        return lambda value, _: rule.accept(rule.parse(value.text) if isinstance(value, _Text) else value)
+
+    readers: dict[str, Any] = {
+        field.name: override(struct_hook=reader(field.metadata["rule"])) for field in attrs.fields(cls)
+    }
+    return make_dict_structure_fn(
+        cls, cattrs.Converter(), _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True, **readers
+    )
+
+
+def _unknown(name: str, fields: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, fields, n=1)
+    return f"{name}: there is no such option" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _unreadable(variable: str, token_file: TokenFile) -> list[str]:
+    allowed = "allowed: a readable file with a token of printable ASCII"
+    try:
+        options.Token().accept(token_file())
+    except OSError as error:
+        return [f"{variable}: the file cannot be read ({type(error).__name__}); {allowed}"]
+    except ValueError:
+        return [f"{variable}: the file holds no token; {allowed}"]
+    return []
+
+
+def _problem(field: attrs.Attribute[Any], value: Any, error: BaseException, label: str) -> str:
+    rule: options.Rule = field.metadata["rule"]
+    shown = rule.show(value.text if isinstance(value, _Text) else value)
+    # Only the rules' own words: the text of a foreign error (a failed int()) may repeat a secret.
+    more = f" ({error})" if type(error) is options.Refused and error.args else ""
+    return f"{label}: {shown} is not allowed{more}; allowed: {rule.allowed}"

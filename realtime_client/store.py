@@ -1,0 +1,382 @@
+"""The dashboard store: a bounded picture of the feed that any thread may read at any time.
+
+The reader (and, while degraded, the poll thread) applies batches; everybody else reads. Values that leave the store are
+immutable, and one snapshot is one consistent version. Reads take a lock that is held for microseconds, never while the
+network, a callback or a predicate runs.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import operator
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import attrs
+
+from realtime_client.events import (
+    EMPTY,
+    Event,
+    FrozenMapping,
+    LogEntry,
+    NewAnomaly,
+    StatsUpdate,
+    SystemAlert,
+    camel,
+    wire_value,
+)
+from realtime_client.observers import ObserverRegistry, Subscription
+from realtime_client.status import Transport
+
+__all__ = ["DashboardSnapshot", "DashboardStats", "DashboardStore"]
+
+KNOWN_STATS = ("total_logs", "anomaly_count", "anomaly_rate", "active_services")
+PARTS = ("stats", "recent_logs", "alerts")
+WATCHERS = "watchers"
+Selector = Callable[["DashboardSnapshot"], Any]
+
+
+class Entry(NamedTuple):
+    """A kept log and its place; two entries are never compared beyond the arrival, which is unique."""
+
+    at: datetime
+    arrival: int
+    log: LogEntry
+
+
+@attrs.frozen(kw_only=True)
+class DashboardStats:
+    """The figures of the dashboard, each as the server last gave it.
+
+    Attributes:
+        total_logs: Lines seen by the analyser.
+        anomaly_count: Anomalies, as the server last said, plus those that arrived since.
+        anomaly_rate: Share of anomalies.
+        active_services: Services that are writing.
+        extra: Further figures, under the server's own names.
+    """
+
+    total_logs: int = 0
+    anomaly_count: int = 0
+    anomaly_rate: float = 0.0
+    active_services: int = 0
+    extra: Mapping[str, Any] = EMPTY
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON-ready data in the wire's documented naming."""
+        return {**wire_value(self.extra), **{camel(name): getattr(self, name) for name in KNOWN_STATS}}
+
+
+@attrs.frozen(kw_only=True)
+class DashboardSnapshot:
+    """One consistent version of the store.
+
+    Attributes:
+        stats: The figures.
+        recent_logs: Newest first, by timestamp and then by arrival.
+        alerts: Newest first, by arrival.
+        version: Grows with each change of the figures, logs or alerts.
+        as_of: When the feed was last heard from (UTC), or ``None``.
+        transport: Where that came from.
+    """
+
+    stats: DashboardStats = attrs.field(factory=DashboardStats)
+    recent_logs: tuple[LogEntry, ...] = ()
+    alerts: tuple[SystemAlert, ...] = ()
+    version: int = 0
+    as_of: datetime | None = None
+    transport: Transport = Transport.NONE
+
+    def to_dict(self) -> dict[str, Any]:
+        """The snapshot as JSON-ready data in the wire's documented naming."""
+        return {
+            "stats": self.stats.to_dict(),
+            "recentLogs": [log.to_dict() for log in self.recent_logs],
+            "alerts": [{**alert.data_to_dict(), "timestamp": wire_value(alert.timestamp)} for alert in self.alerts],
+            "version": self.version,
+            "asOf": wire_value(self.as_of),
+            "transport": self.transport.value,
+        }
+
+
+@attrs.define
+class Watch:
+    """What somebody watches, and what it gave when they were last told."""
+
+    select: Selector
+    callback: Callable[[Any, Any], object]
+    previous: Any
+
+    def look(self, snapshot: DashboardSnapshot) -> None:
+        """Call the callback if the selected part is another one; user code, on the dispatcher thread."""
+        previous, current = self.previous, self.select(snapshot)
+        if current is not previous and current != previous:
+            self.previous = current
+            self.callback(previous, current)
+
+
+class DashboardStore:
+    """A bounded, thread-safe picture of the feed.
+
+    Made by the client (``client.store``); one of your own is useful in tests.
+
+    Args:
+        recent_logs_limit: Logs kept.
+        alerts_limit: Alerts kept.
+        dedup_window: Log ids remembered.
+        clock: Monotonic seconds, for `is_stale`.
+        on_own_thread: Whether the caller runs on one of the client's own threads, where waiting is refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        recent_logs_limit: int = 100,
+        alerts_limit: int = 100,
+        dedup_window: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+        on_own_thread: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._recent_logs_limit = recent_logs_limit
+        self._alerts_limit = alerts_limit
+        self._dedup_window = dedup_window
+        self._clock = clock
+        self._on_own_thread = on_own_thread
+        self._watchers = ObserverRegistry()
+        self._watches: dict[Subscription, Watch] = {}  # touched by subscribe() and by the lane: single dict operations
+        # Guards everything below; a condition, so that wait_for() can wait for the next version.
+        self._changed = threading.Condition(threading.Lock())
+        self._waiting = 0
+        self._logs: list[Entry] = []  # oldest first
+        self._kept: dict[str, Entry] = {}  # the entries of _logs by log id
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._arrivals = itertools.count()
+        self._alerts: list[SystemAlert] = []  # oldest first
+        self._figures: dict[str, Any] = {}
+        self._further: dict[str, Any] = {}
+        self._snapshot = DashboardSnapshot()
+        self._stale_parts: set[str] = set()  # parts of _snapshot that have changed since it was made
+        self._touched = False  # whether the batch at hand has changed anything
+        self._version = 0
+        self._told = 0  # the version that watchers have looked at; the dispatcher's own
+        self._as_of: datetime | None = None
+        self._transport = Transport.NONE
+        self._heard_at: float | None = None
+        self._end: BaseException | None = None
+        self.duplicates = 0
+        """Logs that were seen before within the window."""
+
+    # Reading
+
+    @property
+    def recent_logs(self) -> tuple[LogEntry, ...]:
+        """The newest logs, newest first by timestamp and then by arrival."""
+        return self.snapshot().recent_logs
+
+    @property
+    def stats(self) -> DashboardStats:
+        """The figures."""
+        return self.snapshot().stats
+
+    @property
+    def alerts(self) -> tuple[SystemAlert, ...]:
+        """The newest alerts, newest first by arrival."""
+        return self.snapshot().alerts
+
+    @property
+    def version(self) -> int:
+        """Grows with each change; a cheap way to see whether there is news."""
+        return self._version
+
+    def snapshot(self) -> DashboardSnapshot:
+        """Everything at once, as one consistent version. Thread-safe; waits for nothing but microseconds of writing."""
+        with self._changed:
+            return self._current()
+
+    def is_stale(self, max_age: float) -> bool:
+        """Whether nothing was heard from the feed for longer than ``max_age`` seconds, or ever.
+
+        Heard is every sign of life: events, and the answers to heartbeats and polls.
+        """
+        heard_at = self._heard_at
+        return heard_at is None or self._clock() - heard_at > max_age
+
+    def wait_for(
+        self, predicate: Callable[[DashboardSnapshot], object], timeout: float | None = None
+    ) -> DashboardSnapshot:
+        """Block until the predicate is true of a snapshot, and return that snapshot.
+
+        The predicate runs on the calling thread, under no lock, on each new version (versions may be skipped, so a
+        transient state may be missed).
+
+        Args:
+            predicate: Takes a snapshot.
+            timeout: Seconds; ``None`` waits for as long as it takes.
+
+        Raises:
+            TimeoutError: The time is up.
+            ClientClosed: The client was closed, and the predicate is not true of the last state.
+            RuntimeError: Called on one of the client's own threads, which it would block.
+        """
+        if self._on_own_thread():
+            raise RuntimeError("store.wait_for() would block the client's own thread; use store.subscribe() instead")
+        deadline = None if timeout is None else self._clock() + timeout
+        snapshot = self.snapshot()
+        while not predicate(snapshot):
+            with self._changed:
+                self._waiting += 1
+                try:
+                    while self._version == snapshot.version:
+                        if self._end is not None:
+                            raise self._end
+                        left = None if deadline is None else deadline - self._clock()
+                        if left is not None and left <= 0:
+                            raise TimeoutError(f"the store did not come to the awaited state in {timeout:g} s")
+                        self._changed.wait(left)
+                finally:
+                    self._waiting -= 1
+                snapshot = self._current()
+        return snapshot
+
+    def subscribe(self, part: str | Selector, callback: Callable[[Any, Any], object]) -> Subscription:
+        """Be told when a part of the store has changed.
+
+        Args:
+            part: ``"stats"``, ``"recent_logs"``, ``"alerts"``, or a function from a snapshot to any value that can be
+                compared. It is called on the dispatcher thread.
+            callback: Called on the dispatcher thread with ``(previous, current)``, only when that part differs from
+                what it was told last. Versions may be skipped, never reordered.
+        """
+        if callable(part):
+            select = part
+        elif part in PARTS:
+            select = operator.attrgetter(part)
+        else:
+            raise ValueError(f"part: {part!r} is not allowed; allowed: {', '.join(PARTS)} or a function of a snapshot")
+        subscription = Subscription(callback, forget=self._forget, on_own_thread=self._on_own_thread)
+        self._watches[subscription] = Watch(select, callback, select(self.snapshot()))
+        self._watchers.add(WATCHERS, subscription)
+        return subscription
+
+    # Writing, by the client's threads
+
+    def apply(self, events: Iterable[Event], *, received_at: datetime, transport: Transport) -> None:
+        """Take over a batch of events from the stream, in order, as one change."""
+        with self._changed:
+            for event in events:
+                if isinstance(event, NewAnomaly):
+                    if self._remember(event.log.id):
+                        self._figures["anomaly_count"] = self._figures.get("anomaly_count", 0) + 1
+                        self._touch("stats")
+                    self._put(event.log, received_at)
+                elif isinstance(event, StatsUpdate):
+                    self._merge(event.stats)
+                elif isinstance(event, SystemAlert):
+                    self._alerts.append(event)
+                    self._touch("alerts")
+            self._finish(received_at, transport)
+
+    def heard(self, received_at: datetime, transport: Transport) -> None:
+        """The feed gave a sign of life that changes nothing else."""
+        with self._changed:
+            self._finish(received_at, transport)
+
+    def end(self, error: BaseException | None) -> None:
+        """Release everybody in `wait_for` with this error; ``None`` begins a new run."""
+        with self._changed:
+            self._end = error
+            self._changed.notify_all()
+
+    def tell(self, call: Callable[..., object]) -> None:
+        """Let every watcher look at the newest snapshot, on the dispatcher thread.
+
+        Args:
+            call: Called with a subscription, a function that runs user code, and its argument; takes care of claims
+                and errors.
+        """
+        subscriptions = self._watchers.get(WATCHERS)
+        if not subscriptions or self._told == self._version:
+            return
+        snapshot = self.snapshot()
+        self._told = snapshot.version
+        for subscription in subscriptions:
+            watch = self._watches.get(subscription)
+            if watch is not None:
+                call(subscription, watch.look, snapshot)
+
+    def after_fork(self) -> None:
+        """Fresh locks in a child process: the old ones may be held by threads that do not exist here."""
+        self._changed = threading.Condition(threading.Lock())
+        self._waiting = 0
+        self._watchers.after_fork()
+
+    def _forget(self, subscription: Subscription) -> None:
+        self._watchers.remove(subscription)
+        self._watches.pop(subscription, None)
+
+    def _remember(self, log_id: str) -> bool:
+        """Whether the id is new within the window."""
+        if log_id in self._seen:
+            self._seen.move_to_end(log_id)
+            self.duplicates += 1
+            return False
+        self._seen[log_id] = None
+        if len(self._seen) > self._dedup_window:
+            self._seen.popitem(last=False)
+        return True
+
+    def _put(self, log: LogEntry, received_at: datetime) -> None:
+        """Keep a log in its place, in place of an older one with its id."""
+        previous = self._kept.get(log.id)
+        if previous is not None:
+            del self._logs[bisect.bisect_left(self._logs, previous)]
+        entry = Entry(log.timestamp or received_at, next(self._arrivals), log)
+        if not self._logs or self._logs[-1] < entry:
+            self._logs.append(entry)
+        else:
+            bisect.insort(self._logs, entry)
+        self._kept[log.id] = entry
+        if len(self._logs) > self._recent_logs_limit:
+            del self._kept[self._logs.pop(0).log.id]
+        self._touch("recent_logs")
+
+    def _merge(self, stats: Mapping[str, Any]) -> None:
+        for name, value in stats.items():
+            (self._figures if name in KNOWN_STATS else self._further)[name] = value
+        self._touch("stats")
+
+    def _touch(self, part: str) -> None:
+        self._stale_parts.add(part)
+        self._touched = True
+
+    def _finish(self, received_at: datetime, transport: Transport) -> None:
+        self._as_of, self._transport, self._heard_at = received_at, transport, self._clock()
+        if self._touched:
+            self._touched = False
+            self._version += 1
+            if len(self._alerts) > self._alerts_limit:
+                del self._alerts[: -self._alerts_limit]
+            if self._waiting:
+                self._changed.notify_all()
+
+    def _current(self) -> DashboardSnapshot:
+        last = self._snapshot
+        stale = self._stale_parts
+        if stale or last.as_of != self._as_of or last.transport is not self._transport:
+            self._snapshot = DashboardSnapshot(
+                stats=DashboardStats(**self._figures, extra=FrozenMapping(self._further))
+                if "stats" in stale
+                else last.stats,
+                recent_logs=tuple(e.log for e in reversed(self._logs)) if "recent_logs" in stale else last.recent_logs,
+                alerts=tuple(reversed(self._alerts)) if "alerts" in stale else last.alerts,
+                version=self._version,
+                as_of=self._as_of,
+                transport=self._transport,
+            )
+            self._stale_parts = set()
+        return self._snapshot

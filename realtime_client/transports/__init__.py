@@ -1,0 +1,1 @@
+"""Where events come from: each transport maps the errors of its library once."""

@@ -1,0 +1,87 @@
+"""What a transport is: something that makes links, and what a link is: one attempt, and then one connection.
+
+The reader thread opens a link, receives until the end and releases it. Other threads send, and may end it with `fail`.
+Every foreign error is mapped here below, once: what leaves a link is a `ConnectError` from `open` or a `ConnectionLost`
+from the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from realtime_client.errors import ConnectionLost
+from realtime_client.status import Transport
+
+__all__ = ["Link", "LinkFactory", "Received"]
+
+
+class Received(NamedTuple):
+    """What one look at the wire gave.
+
+    Attributes:
+        messages: Complete messages: text as ``str``, binary as ``bytes``.
+        size: Bytes read, of unfinished messages too; more than zero is a sign of life.
+        pong: The payload of the last answer to a ping frame, or ``None``.
+    """
+
+    messages: list[str | bytes]
+    size: int
+    pong: bytes | None = None
+
+
+class Link(Protocol):
+    """One attempt to connect and the connection that comes of it."""
+
+    transport: Transport
+
+    def open(self, deadline: float) -> None:
+        """Connect; blocks until done, on the reader thread.
+
+        Args:
+            deadline: Monotonic time by which everything, from name look-up to handshake, must be done.
+
+        Raises:
+            ConnectError: It failed, or `fail` was called.
+        """
+
+    def receive(self) -> Received:
+        """Wait for something from the peer; blocks, on the reader thread. Answers to pings are sent on the way.
+
+        Raises:
+            ConnectionLost: The connection has ended; everything that came before has been returned.
+        """
+
+    def send(self, text: str, timeout: float) -> None:
+        """Write one text message; thread-safe, blocks until it is written.
+
+        Raises:
+            ConnectionLost: It was not written, or not to the end; the link has failed.
+        """
+
+    def ping(self, payload: bytes, timeout: float) -> None:
+        """Write a ping frame, where the transport knows such a thing; otherwise do nothing."""
+
+    def close(self, timeout: float) -> None:
+        """Tell the peer that we are leaving; `receive` then ends when the peer has answered."""
+
+    def fail(self, error: ConnectionLost) -> None:
+        """End the link at once, from any thread, with this reason: whatever waits in it returns. Never blocks."""
+
+    def release(self) -> None:
+        """Give the descriptors back, on the reader thread, after the last `receive`."""
+
+    def disown(self) -> None:
+        """In a forked child: give the descriptors back without a byte on the parent's connection."""
+
+    @property
+    def lingering(self) -> str | None:
+        """The name of a thread that outlives the link because nothing can interrupt it, or ``None``."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes written since the handshake."""
+
+
+LinkFactory = Callable[[], Link]
+"""Makes the link for the next attempt; does no I/O."""

@@ -1,0 +1,73 @@
+"""Calls that nothing can interrupt (a name look-up, a user's token function), made on a thread that can be abandoned."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+__all__ = ["Abandoned", "Errands"]
+
+T = TypeVar("T")
+
+
+class Abandoned(Exception):
+    """The call was abandoned: its time is up, or `Errands.abandon` was called."""
+
+
+class Errands:
+    """Makes calls on disposable threads and waits for their results, with a deadline and an end from outside."""
+
+    def __init__(self) -> None:
+        self._answers: queue.SimpleQueue[tuple[object, bool, Any]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def call(self, name: str, function: Callable[[], T], deadline: float) -> T:
+        """Call a function on a thread of its own and wait for it.
+
+        Args:
+            name: The thread's name.
+            function: What to call; it may hang for ever, then its result is discarded whenever it comes.
+            deadline: Monotonic time until which to wait.
+
+        Raises:
+            Abandoned: There is no result in time.
+            Exception: Whatever the function raised.
+        """
+        errand = object()
+
+        def run() -> None:
+            answer: tuple[object, bool, Any]
+            try:
+                answer = (errand, True, function())
+            except BaseException as error:  # noqa: BLE001 - handed to the waiting thread as it is
+                answer = (errand, False, error)
+            self._answers.put(answer)
+
+        self._thread = threading.Thread(target=run, name=name, daemon=True)
+        self._thread.start()
+        while True:
+            try:
+                whose, succeeded, result = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise Abandoned from None
+            if whose is self:
+                raise Abandoned
+            if whose is errand:
+                break
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        if succeeded:
+            return cast("T", result)
+        raise result
+
+    def abandon(self) -> None:
+        """Let the waiting thread go, from any thread."""
+        self._answers.put((self, False, None))
+
+    @property
+    def lingering(self) -> str | None:
+        """The name of a thread that still runs after its call was abandoned, or ``None``."""
+        thread = self._thread
+        return thread.name if thread is not None and thread.is_alive() else None

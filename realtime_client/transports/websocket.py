@@ -1,0 +1,296 @@
+"""The WebSocket transport: websocket-client for the handshake and for what is sent, our own frame reader for the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import websocket
+from websocket import ABNF
+
+from realtime_client import options
+from realtime_client._core.frames import Close, FrameReader, Ping, Pong, Violation, close_payload
+from realtime_client.config import ClientConfig
+from realtime_client.errors import (
+    ConnectError,
+    ConnectionLost,
+    ConnectTimeout,
+    MalformedMessage,
+    MessageTooLarge,
+    ProtocolError,
+)
+from realtime_client.redaction import show_url
+from realtime_client.status import Transport
+from realtime_client.transports.base import Received
+from realtime_client.transports.dialing import Dial
+from realtime_client.transports.errands import Abandoned
+from realtime_client.transports.opening import credentials, open_websocket
+from realtime_client.transports.proxies import find_proxy
+from realtime_client.transports.streams import PlainStream, Stream, TlsStream
+
+__all__ = ["WebSocketDialer", "WebSocketLink"]
+
+CONTROL_TIMEOUT = 5.0
+"""The longest that an answer to a ping or a close may take to write, in seconds."""
+LAST_WORDS = 0.25
+"""How long to wait for the peer's end of the stream after the closing handshake, in seconds."""
+
+
+class WebSocketDialer:
+    """Makes the links of one client; what they share is made once, with the first.
+
+    Args:
+        config: Where to and how.
+    """
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
+        self._context: ssl.SSLContext | None = config.ssl_context
+
+    def __call__(self) -> WebSocketLink:
+        """A link for the next attempt; no I/O."""
+        return WebSocketLink(self._config, self._tls_context)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._context is None:
+            context = ssl.create_default_context(cafile=self._config.ca_file)
+            context.set_alpn_protocols(["http/1.1"])
+            self._context = context
+        return self._context
+
+
+class WebSocketLink:
+    """One attempt and one connection; see `realtime_client.transports.base.Link` for who may call what."""
+
+    transport = Transport.WEBSOCKET
+
+    def __init__(self, config: ClientConfig, tls_context: Callable[[], ssl.SSLContext]) -> None:
+        self._config = config
+        self._tls_context = tls_context
+        self._dial = Dial()
+        self._stream: Stream | None = None
+        self._frames = FrameReader(max_message_bytes=config.max_message_bytes)
+        self._first = b""
+        self._failure: ConnectionLost | None = None  # the first reason to end; written once
+        self._leaving = False
+
+    # The attempt, on the reader thread
+
+    def open(self, deadline: float) -> None:
+        """See `Link.open`."""
+        where = show_url(self._config.url)
+        try:
+            self._open(deadline)
+            return
+        except ConnectError as error:
+            error.url = where
+            error.args = (f"cannot connect to {where}: {error}",)
+            failure: ConnectError = error
+        except (Abandoned, TimeoutError):
+            failure = ConnectTimeout(
+                f"cannot connect to {where}: not done within {self._config.connect_timeout:g} s",
+                timeout=self._config.connect_timeout,
+                url=where,
+            )
+        except ssl.SSLCertVerificationError as error:
+            failure = ConnectError(
+                f"cannot connect to {where}: the certificate is not trusted: {error.verify_message}",
+                url=where,
+                retryable=False,
+            )
+        except (OSError, websocket.WebSocketException) as error:
+            words = (error.strerror if isinstance(error, OSError) else None) or error
+            failure = ConnectError(f"cannot connect to {where}: {words}", url=where)
+        except UnicodeError:
+            failure = ConnectError(f"cannot connect to {where}: the host name is not valid", url=where, retryable=False)
+        if self._failure is not None:
+            failure = ConnectError(f"cannot connect to {where}: {self._failure}", url=where)
+        raise failure
+
+    def _open(self, deadline: float) -> None:
+        config, dial = self._config, self._dial
+        target = urlsplit(config.url)
+        host = target.hostname or ""
+        secure = target.scheme == "wss"
+        port = target.port or (443 if secure else 80)
+        headers = credentials(
+            target,
+            self._ask("headers", config.headers, options.Header(), deadline) or {},
+            self._ask("token", config.token, options.Token(), deadline),
+        )
+        proxy = find_proxy(config.proxy, target)
+        if proxy is None:
+            dial.connect(host, port, deadline)
+        else:
+            dial.through(proxy, host, port, deadline)
+        if secure:
+            dial.secure(self._usable_context(), host, deadline)
+        assert dial.sock is not None
+        self._first = open_websocket(
+            dial.sock, target, headers=headers, subprotocols=config.subprotocols, deadline=deadline
+        )
+        self._stream = TlsStream(dial.sock) if isinstance(dial.sock, ssl.SSLSocket) else PlainStream(dial.sock)
+        if self._failure is not None:
+            raise ConnectError(str(self._failure))
+
+    def _ask(self, name: str, value: Any, rule: options.Rule, deadline: float) -> Any:
+        """The value of an option that may be a callable of the user's, which runs where it can be abandoned."""
+        if not callable(value):
+            return value
+        try:
+            answer = self._dial.errands.call(f"rtc-{self._config.name}-{name}", value, deadline)
+        except Abandoned:
+            raise
+        except Exception as error:
+            raise ConnectError(f"the {name} callable raised {type(error).__name__}") from error
+        try:
+            accepted = rule.accept(answer)
+        except ValueError:
+            accepted = value
+        if callable(accepted):
+            raise ConnectError(f"the {name} callable did not return {rule.allowed}", retryable=False)
+        return accepted
+
+    def _usable_context(self) -> ssl.SSLContext:
+        try:
+            return self._tls_context()
+        except OSError as error:
+            raise ConnectError(
+                f"ca_file: {self._config.ca_file} holds no usable certificates ({error.strerror or error})",
+                retryable=False,
+            ) from error
+
+    # The connection
+
+    def receive(self) -> Received:
+        """See `Link.receive`."""
+        if self._failure is not None:
+            raise self._failure
+        assert self._stream is not None
+        data = self._first
+        if data:
+            self._first = b""
+        else:
+            try:
+                data = self._stream.recv()
+            except OSError as error:
+                raise self._fail(ConnectionLost(f"the connection broke: {error.strerror or error}")) from error
+            if self._failure is not None:  # what is read after an abort is worthless
+                raise self._failure
+            if not data:
+                raise self._fail(ConnectionLost("the server ended the connection without a close frame"))
+        return self._read(data)
+
+    def _read(self, data: bytes) -> Received:
+        messages: list[str | bytes] = []
+        pong = None
+        for item in self._frames.feed(data):
+            if isinstance(item, (str, bytes)):
+                messages.append(item)
+            elif isinstance(item, Ping):
+                self._answer(ABNF.OPCODE_PONG, item.payload)
+            elif isinstance(item, Pong):
+                pong = item.payload
+            elif isinstance(item, Close):
+                self._closed_by_peer(item)
+            else:
+                self._refuse(item)
+        return Received(messages, len(data), pong)
+
+    def _answer(self, opcode: int, payload: bytes) -> None:
+        with contextlib.suppress(ConnectionLost):  # the reason is kept; the next receive() tells it
+            self._write(payload, opcode, CONTROL_TIMEOUT)
+
+    def _closed_by_peer(self, close: Close) -> None:
+        assert self._stream is not None
+        if not self._leaving:
+            self._answer(ABNF.OPCODE_CLOSE, close_payload(close.code) if close.code != 1005 else b"")
+        self._stream.drain(LAST_WORDS)
+        words = f" {close.reason!r}" if close.reason else ""
+        self.fail(
+            ConnectionLost(
+                f"the server closed the connection with {close.code}{words}", code=close.code, reason=close.reason
+            )
+        )
+
+    def _refuse(self, violation: Violation) -> None:
+        """Fail the connection as RFC 6455 section 7.1.7 has it."""
+        assert self._stream is not None
+        self._answer(ABNF.OPCODE_CLOSE, close_payload(violation.code, violation.reason))
+        self._stream.drain(LAST_WORDS)
+        if violation.code == 1009:
+            limit = self._config.max_message_bytes
+            self.fail(
+                MessageTooLarge(
+                    f"a message of at least {violation.size} bytes is over max_message_bytes ({limit})",
+                    size=violation.size,
+                    limit=limit,
+                )
+            )
+            return
+        error = ProtocolError(
+            f"the server broke the protocol: {violation.reason}", code=violation.code, reason=violation.reason
+        )
+        if violation.code == 1007:
+            error.__cause__ = MalformedMessage("invalid UTF-8", payload=violation.payload.decode("utf-8", "replace"))
+        self.fail(error)
+
+    def send(self, text: str, timeout: float) -> None:
+        """See `Link.send`."""
+        self._write(text.encode("utf-8"), ABNF.OPCODE_TEXT, timeout)
+
+    def ping(self, payload: bytes, timeout: float) -> None:
+        """See `Link.ping`."""
+        self._write(payload, ABNF.OPCODE_PING, timeout)
+
+    def close(self, timeout: float) -> None:
+        """See `Link.close`."""
+        self._leaving = True
+        with contextlib.suppress(ConnectionLost):
+            self._write(close_payload(1000), ABNF.OPCODE_CLOSE, timeout)
+
+    def _write(self, payload: bytes, opcode: int, timeout: float) -> None:
+        if self._failure is not None:
+            raise self._failure
+        assert self._stream is not None
+        frame = ABNF.create_frame(payload, opcode).format()
+        try:
+            self._stream.send(frame, timeout)
+        except OSError as error:
+            # An unknown part of the frame is on the wire: nothing sensible can follow it.
+            raise self._fail(
+                ConnectionLost(f"the connection broke while sending: {error.strerror or error}")
+            ) from error
+
+    def fail(self, error: ConnectionLost) -> None:
+        """See `Link.fail`."""
+        # Two may come at once; either reason is a true one, and the later writer only loses the race to be told.
+        if self._failure is None:
+            self._failure = error
+        self._dial.abort()
+
+    def _fail(self, error: ConnectionLost) -> ConnectionLost:
+        """Fail, and return the reason that counts, which may be an earlier one."""
+        self.fail(error)
+        return self._failure or error
+
+    def release(self) -> None:
+        """See `Link.release`."""
+        self._dial.close()
+
+    def disown(self) -> None:
+        """See `Link.disown`."""
+        self._dial.close()
+
+    @property
+    def sent_bytes(self) -> int:
+        """See `Link.sent_bytes`."""
+        return 0 if self._stream is None else self._stream.sent
+
+    @property
+    def lingering(self) -> str | None:
+        """See `Link.lingering`."""
+        return self._dial.errands.lingering
