@@ -35,6 +35,7 @@ from realtime_client.events import (
     SystemAlert,
     UnknownEvent,
 )
+from realtime_client.handles import SharedClient, shared
 from realtime_client.observers import Subscription
 from realtime_client.status import (
     ConnectionState,
@@ -83,6 +84,7 @@ __all__ = [
     "RealtimeClient",
     "RealtimeError",
     "RetryDecision",
+    "SharedClient",
     "StatsUpdate",
     "StatusChange",
     "Subscription",
@@ -90,6 +92,7 @@ __all__ = [
     "Transport",
     "UnknownEvent",
     "__version__",
+    "shared",
 ]
 
 # A library stays silent until its application configures logging.

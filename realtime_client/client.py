@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable, Hashable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -25,8 +26,9 @@ from realtime_client.events import Event
 from realtime_client.observers import Subscription
 from realtime_client.redaction import show_url
 from realtime_client.status import ConnectionStatus, Gap, Metrics, Notification, StatusChange
-from realtime_client.store import DashboardStore
+from realtime_client.store import DashboardSnapshot, DashboardStore
 from realtime_client.transports.base import LinkFactory
+from realtime_client.transports.polling import make_poller
 from realtime_client.transports.websocket import WebSocketDialer
 
 __all__ = ["RealtimeClient"]
@@ -61,13 +63,18 @@ class RealtimeClient:
         clock: Clock | None = None,
         **options: Any,
     ) -> None:
-        config = _configuration(url, config, options)
-        self._engine = Engine(
-            config,
-            make_link=link_factory or WebSocketDialer(config),
-            clock=clock or Clock(),
-            uniform=random.uniform,
-        )
+        engine = make_engine(configuration(url, config, options), link_factory=link_factory, clock=clock)
+        self._hold(engine, engine.abandon)
+
+    def _hold(self, engine: Engine, abandon: Callable[[], object]) -> None:
+        """Be the face of an engine. No thread refers to this object, so that it can be collected."""
+        self.__engine = engine
+        weakref.finalize(self, engine.dropped, abandon).atexit = False
+
+    @property
+    def _engine(self) -> Engine:
+        # Through here goes every public call: after a fork the engine must first come to life in this process.
+        return self.__engine.awake()
 
     # Connecting
 
@@ -245,8 +252,8 @@ class RealtimeClient:
 
     def remove_connection_listener(self, callback: Callable[[bool], object]) -> bool:
         """Cancel what `on_connection_change` made. Returns whether there was any."""
-        registry = self._engine.registry
-        return self._cancel(tuple(s for s in registry.get(Topic.CONNECTION) if s.matches(callback)))
+        listeners = self._engine.registry.get(Topic.CONNECTION)
+        return self._cancel(tuple(listener for listener in listeners if listener.matches(callback)))
 
     def on_status(self, callback: Callable[[StatusChange], object]) -> Subscription:
         """Subscribe to every step of the connection, in order, as ``callback(StatusChange(previous, current))``."""
@@ -324,7 +331,10 @@ class RealtimeClient:
         Raises:
             RuntimeError: Called on one of the client's own threads, which it would block.
         """
-        return self._engine.iterate(self._event_key(event), name="events()", timeout=timeout)
+        return self._iterate(self._event_key(event), name="events()", timeout=timeout)
+
+    def _iterate(self, key: Hashable | None, *, name: str, timeout: float | None = None) -> EventIterator:
+        return self._engine.iterate(key, name=name, timeout=timeout)
 
     def wait_for(
         self,
@@ -347,7 +357,7 @@ class RealtimeClient:
         """
         clock = self._engine.clock
         deadline = None if timeout is None else clock.monotonic() + timeout
-        with self._engine.iterate(self._event_key(event), name="wait_for()", timeout=None) as iterator:
+        with self._iterate(self._event_key(event), name="wait_for()") as iterator:
             while True:
                 left = None if deadline is None else max(0.0, deadline - clock.monotonic())
                 found = iterator.next_within(left)
@@ -371,13 +381,31 @@ class RealtimeClient:
             RealtimeError: The client gave up, with its reason.
             RuntimeError: Called on one of the client's own threads, which it would block.
         """
-        with self._engine.iterate(None, name="join()", timeout=None) as iterator:
+        with self._iterate(None, name="join()") as iterator:
             iterator.next_within(timeout)
             if iterator.failure is not None:
                 raise iterator.failure
             return iterator.ended
 
-    # Sending
+    # Polling and sending
+
+    def refresh(self, timeout: float | None = None) -> DashboardSnapshot:
+        """Poll once, now, on the calling thread, whatever the state of the connection; blocks.
+
+        What is new goes to the store and, marked `Origin.POLL`, to the callbacks (which run only between `connect` and
+        `close`).
+
+        Args:
+            timeout: Seconds within which all must be done; ``None`` for ``connect_timeout``.
+
+        Returns:
+            The store as it is then.
+
+        Raises:
+            PollError: The poll failed, or neither ``polling_url`` nor ``poller`` is configured.
+        """
+        self._engine.refresh(self.config.connect_timeout if timeout is None else timeout)
+        return self.store.snapshot()
 
     def send(self, message: Mapping[str, Any], timeout: float | None = None) -> None:
         """Send a message, as one JSON text; returns when it is written. Never queues.
@@ -396,7 +424,19 @@ class RealtimeClient:
         self._engine.send(text, self.config.connect_timeout if timeout is None else timeout)
 
 
-def _configuration(url: str | None, config: ClientConfig | None, options: Mapping[str, Any]) -> ClientConfig:
+def make_engine(config: ClientConfig, *, link_factory: LinkFactory | None = None, clock: Clock | None = None) -> Engine:
+    """Put the parts of a client together, as its configuration asks for them."""
+    return Engine(
+        config,
+        make_link=link_factory or WebSocketDialer(config),
+        make_poller=lambda: make_poller(config),
+        clock=clock or Clock(),
+        uniform=random.uniform,
+    )
+
+
+def configuration(url: str | None, config: ClientConfig | None, options: Mapping[str, Any]) -> ClientConfig:
+    """The configuration that a constructor's arguments stand for."""
     if config is not None:
         if url is not None or options:
             given = ", ".join(["url"] * (url is not None) + sorted(options))

@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 __all__ = ["ClientConfig", "TokenFile"]
 
 MIB = 1024 * 1024
+LONGEST = 1_000_000.0
+"""Seconds. Waits take milliseconds in a C int, so about 2,147,000 s; jitter may double a delay."""
 C = TypeVar("C", bound="ClientConfig")
 
 
 def _option(default: Any, rule: options.Rule, doc: str) -> Any:
-    return attrs.field(default=default, metadata={"rule": rule, "doc": doc}, repr=rule.show)
+    return attrs.field(default=default, kw_only=True, metadata={"rule": rule, "doc": doc}, repr=rule.show)
 
 
 def _seconds(default: float, doc: str, *, above: bool = True) -> Any:
-    return _option(default, options.Number(above=above), doc)
+    return _option(default, options.Number(high=LONGEST, above=above), doc)
 
 
 def _number_of(default: int, doc: str, unit: str = "") -> Any:
@@ -55,7 +57,7 @@ class TokenFile:
             return file.read().strip()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class ClientConfig:
     """The options of a client, checked when it is made: one `ConfigError` names every wrong field.
 
@@ -65,7 +67,6 @@ class ClientConfig:
 
     url: str = attrs.field(
         default="ws://localhost:8080/ws",
-        kw_only=False,
         metadata={
             "rule": options.Url(("ws", "wss")),
             "doc": "Where the feed is. A user name and password in it become an Authorization header.",
@@ -177,7 +178,8 @@ class ClientConfig:
         problems = []
         if self.reconnect_delay > self.reconnect_delay_max:
             problems.append(
-                f"reconnect_delay: {self.reconnect_delay:g} is greater than reconnect_delay_max ({self.reconnect_delay_max:g})"
+                f"reconnect_delay: {self.reconnect_delay:g} is greater than reconnect_delay_max"
+                f" ({self.reconnect_delay_max:g})"
             )
         if self.ssl_context is not None and self.ca_file is not None:
             problems.append("ca_file: cannot be given together with ssl_context, which has its own authorities")
@@ -205,8 +207,8 @@ class ClientConfig:
     def from_env(cls, prefix: str = "REALTIME_", **overrides: Any) -> Self:
         """Make a configuration from environment variables.
 
-        ``REALTIME_URL``, ``REALTIME_RECONNECT_DELAY`` and so on: the prefix and a field's name in capitals. Texts are read
-        as each field demands; ``headers`` is a JSON object, ``subprotocols`` a list separated by commas.
+        ``REALTIME_URL``, ``REALTIME_RECONNECT_DELAY`` and so on: the prefix and a field's name in capitals. Texts are
+        read as each field demands; ``headers`` is a JSON object, ``subprotocols`` a list separated by commas.
         ``REALTIME_TOKEN_FILE`` names a file that is read anew for every attempt. A variable that looks like a misspelt
         field gets a warning; other variables with the prefix are left alone.
 

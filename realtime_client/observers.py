@@ -6,6 +6,7 @@ a callback may subscribe and cancel at will, and the dispatcher never holds a lo
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Hashable
 from types import TracebackType
@@ -15,10 +16,13 @@ from realtime_client.events import Event
 
 __all__ = ["Lane", "ObserverRegistry", "Subscription", "callback_name"]
 
+MAX_ROUTES = 1_000
+"""How many event types the registry remembers the subscribers of: the server may invent any number of them."""
+
 
 def callback_name(callback: Callable[..., Any]) -> str:
     """A callback's name for log messages: ``module.qualified_name`` where it has one."""
-    while hasattr(callback, "func"):  # functools.partial
+    while isinstance(callback, functools.partial):
         callback = callback.func
     name = getattr(callback, "__qualname__", None) or type(callback).__qualname__
     module = getattr(callback, "__module__", None)
@@ -45,10 +49,10 @@ class Subscription:
         active: Whether further calls may be claimed.
     """
 
-    # How cancelling and claiming meet without a lock. The lane writes ``lane`` and ``lane.running`` and then reads ``active``;
-    # cancel writes ``active`` and then reads ``lane.running``. Whatever the order, one of the two sees the other:
-    # either the lane drops the call, or cancel knows that it is running and can wait for ``_ended``, which it made
-    # before it looked, and which the lane reads after it has cleared ``running``.
+    # How cancelling and claiming meet without a lock. The lane writes ``lane`` and ``lane.running`` and then reads
+    # ``active``; cancel writes ``active`` and then reads ``lane.running``. Whatever the order, one of the two sees the
+    # other: either the lane drops the call, or cancel knows that it is running and can wait for ``_ended``. That is set
+    # by the lane where it finds ``active`` cleared after it has cleared ``running``, which it does after cancel looked.
 
     def __init__(
         self,
@@ -66,7 +70,7 @@ class Subscription:
         self.lane = Lane()  # where it was last claimed; until then a place where nothing runs
         self._forget = forget
         self._on_own_thread = on_own_thread
-        self._ended: threading.Event | None = None
+        self._ended = threading.Event()  # set when a call has ended, and none can follow
 
     def cancel(self, wait: bool = False, timeout: float | None = None) -> bool:
         """End the subscription. Thread-safe, idempotent; does not block unless asked to.
@@ -87,8 +91,6 @@ class Subscription:
             return self.lane.running is not self
         if self._on_own_thread():
             return False
-        if self._ended is None:
-            self._ended = threading.Event()
         return self.lane.running is not self or self._ended.wait(timeout)
 
     def claim(self, lane: Lane) -> bool:
@@ -96,9 +98,7 @@ class Subscription:
         self.lane = lane
         lane.running = self
         if not self.active:
-            lane.running = None
-            if self._ended is not None:
-                self._ended.set()
+            self.release(lane)
             return False
         if self.once:
             self.active = False
@@ -108,7 +108,7 @@ class Subscription:
     def release(self, lane: Lane) -> None:
         """The call has ended, on the lane's thread."""
         lane.running = None
-        if self._ended is not None:
+        if not self.active:
             self._ended.set()
 
     def __enter__(self) -> Self:
@@ -133,7 +133,7 @@ class ObserverRegistry:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards _by_key against two writers; readers take the tuples as they are
         self._by_key: dict[Hashable, tuple[Subscription, ...]] = {}
-        self._routes: dict[str, tuple[Subscription, ...]] = {}  # found subscribers by event type
+        self._routes: dict[tuple[type, str], tuple[Subscription, ...]] = {}  # subscribers by the event's class and type
         self._added = 0
 
     def add(self, key: Hashable, subscription: Subscription) -> None:
@@ -164,12 +164,15 @@ class ObserverRegistry:
     def for_event(self, event: Event) -> tuple[Subscription, ...]:
         """Who hears an event, by its type's name, by its class or by ``"*"``, in the order in which they subscribed."""
         routes = self._routes
-        found = routes.get(event.type)
+        kind = (type(event), event.type)
+        found = routes.get(kind)
         if found is None:
+            if len(routes) >= MAX_ROUTES:
+                routes.clear()
             # A change at this moment replaces _routes, so that what is put into the old one here is soon forgotten.
-            keys: list[Hashable] = [event.type, *type(event).__mro__, "*"]
+            keys: set[Hashable] = {event.type, *type(event).__mro__, "*"}  # a server may well call a type "*"
             every = [subscription for key in keys for subscription in self._by_key.get(key, ())]
-            found = routes[event.type] = tuple(sorted(every, key=lambda subscription: subscription.order))
+            found = routes[kind] = tuple(sorted(every, key=lambda subscription: subscription.order))
         return found
 
     def forget_routes(self) -> None:
@@ -183,5 +186,8 @@ class ObserverRegistry:
         return tuple(s for s in everything if s.matches(callback))
 
     def after_fork(self) -> None:
-        """A fresh lock in a child process: the old one may be held by a thread that does not exist here."""
+        """In a child process: a fresh lock, since the old one's holder may not exist here, and no call is running."""
         self._lock = threading.Lock()
+        for subscriptions in self._by_key.values():
+            for subscription in subscriptions:
+                subscription.lane = Lane()

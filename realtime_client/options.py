@@ -61,7 +61,10 @@ class Rule(Protocol):
 
 class _Shown:
     def show(self, value: Any) -> str:
-        text = repr(value)
+        try:
+            text = repr(value)
+        except ValueError:  # an int of thousands of digits
+            return f"(a {type(value).__name__} without a text)"
         return text if len(text) <= 80 else text[:79] + "…"
 
     def parse(self, text: str) -> Any:
@@ -78,7 +81,11 @@ class Text(_Shown):
     """Text without control characters."""
 
     optional: bool = False
-    allowed: str = "text without control characters"
+
+    @property
+    def allowed(self) -> str:
+        """What the text must be, in words."""
+        return "text that is not empty, without control characters" + (" or None" if self.optional else "")
 
     def accept(self, value: Any) -> Any:
         """Text, or a path as text."""
@@ -166,10 +173,10 @@ class Url(_Shown):
         if not isinstance(value, str) or not value.isprintable() or " " in value or not value.isascii():
             raise Refused
         parts = urlsplit(value)
-        if parts.scheme.lower() not in self.schemes:
-            raise Refused(f"the scheme {parts.scheme!r} is not supported" if parts.scheme.isalnum() else "")
-        if not parts.hostname:
+        if not parts.hostname:  # first: without a host, what stands before the colon may be a user name
             raise Refused("the host is missing")
+        if parts.scheme.lower() not in self.schemes:
+            raise Refused(f"the scheme {parts.scheme!r} is not supported")
         if parts.port == 0:
             raise Refused("the port is 0")
         if parts.fragment:
@@ -177,8 +184,10 @@ class Url(_Shown):
         return value
 
     def show(self, value: Any) -> str:
-        """The URL without its secrets."""
-        return show_url(value) if isinstance(value, str) else repr(value)
+        """The URL without its secrets; what is no text may be another library's URL, and stays hidden."""
+        if value is None or (isinstance(value, str) and value in self.words):
+            return repr(value)
+        return show_url(value) if isinstance(value, str) else f"(a {type(value).__name__}, hidden)"
 
 
 @attrs.frozen
@@ -200,11 +209,15 @@ class Number(_Shown):
 
     def accept(self, value: Any) -> Any:
         """The number as a float."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise Refused
-        if value < self.low or value > self.high or (self.above and value == self.low):
+        try:
+            number = float(value)
+        except OverflowError:
+            raise Refused from None
+        if not math.isfinite(number) or not self.low <= number <= self.high or (self.above and number == self.low):
             raise Refused
-        return float(value)
+        return number
 
     def parse(self, text: str) -> Any:
         """A decimal number."""

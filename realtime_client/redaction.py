@@ -12,17 +12,18 @@ def show_url(url: str) -> str:
 
     Args:
         url: Any text; what is no URL comes back as ``"(unreadable URL)"``, since it may be a secret in the wrong place.
+            So does a URL with an ``@`` past its host: that is most likely a password with a bare ``/``, ``?`` or ``#``.
     """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
         return "(unreadable URL)"
-    if not parts.scheme or (not host and not parts.path):
+    past_host = parts.path + parts.query + parts.fragment
+    if not parts.scheme or not host or "@" in past_host or not url.isprintable():
         return "(unreadable URL)"
-    netloc = f"[{host}]" if host and ":" in host else host or ""
+    netloc = f"[{host}]" if ":" in host else host
     if port is not None:
         netloc += f":{port}"
     query = "?…" if parts.query else ""
-    separator = "//" if parts.netloc else ""
-    return f"{parts.scheme}:{separator}{netloc}{parts.path}{query}"
+    return f"{parts.scheme}://{netloc}{parts.path}{query}"

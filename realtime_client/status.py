@@ -152,8 +152,8 @@ class RetryDecision:
 
     Attributes:
         action: ``"retry"``, ``"renew"`` (ask the callable token again and retry at once, one time) or ``"fatal"``.
-        at_least: Seconds to wait at least before the next attempt (the server's ``Retry-After``); ``None`` for no bound.
-        spread: The next delay is drawn from this range of seconds, instead of the usual backoff; ``None`` for the usual.
+        at_least: Seconds to wait at least before the next attempt (the server's ``Retry-After``), or ``None``.
+        spread: The range of seconds that the next delay is drawn from; ``None`` for the usual backoff.
     """
 
     action: str = "retry"
@@ -169,7 +169,8 @@ class LaneMetrics:
         name: ``"main"`` for the dispatcher's, else the callback's or the iterator's name.
         received: Events handed to the buffer.
         delivered: Events taken out of it for a callback or an iterating thread.
-        dropped: Events that never came out, by reason: ``"drop_oldest"``, ``"drop_newest"``, ``"closed"``, ``"cancelled"``.
+        dropped: Events that never came out, by reason: ``"drop_oldest"``, ``"drop_newest"``, ``"closed"`` or
+            ``"cancelled"``.
         waiting: Events in it now.
         high_water: The most that ever waited.
     """

@@ -13,7 +13,7 @@ import operator
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from realtime_client.events import (
     FrozenMapping,
     LogEntry,
     NewAnomaly,
+    Origin,
     StatsUpdate,
     SystemAlert,
     camel,
@@ -110,10 +111,12 @@ class Watch:
 
     select: Selector
     callback: Callable[[Any, Any], object]
+    seen: DashboardSnapshot
     previous: Any
 
     def look(self, snapshot: DashboardSnapshot) -> None:
         """Call the callback if the selected part is another one; user code, on the dispatcher thread."""
+        self.seen = snapshot
         previous, current = self.previous, self.select(snapshot)
         if current is not previous and current != previous:
             self.previous = current
@@ -131,6 +134,8 @@ class DashboardStore:
         dedup_window: Log ids remembered.
         clock: Monotonic seconds, for `is_stale`.
         on_own_thread: Whether the caller runs on one of the client's own threads, where waiting is refused.
+        awake: Called first by every reading method, so that a client in a forked process can come back to life.
+        polls: Whether answers to polls will come, so that what has no id must be remembered too.
     """
 
     def __init__(
@@ -141,12 +146,16 @@ class DashboardStore:
         dedup_window: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
         on_own_thread: Callable[[], bool] = lambda: False,
+        awake: Callable[[], object] = lambda: None,
+        polls: bool = False,
     ) -> None:
         self._recent_logs_limit = recent_logs_limit
         self._alerts_limit = alerts_limit
         self._dedup_window = dedup_window
         self._clock = clock
         self._on_own_thread = on_own_thread
+        self._awake = awake
+        self._polls = polls
         self._watchers = ObserverRegistry()
         self._watches: dict[Subscription, Watch] = {}  # touched by subscribe() and by the lane: single dict operations
         # Guards everything below; a condition, so that wait_for() can wait for the next version.
@@ -154,7 +163,10 @@ class DashboardStore:
         self._waiting = 0
         self._logs: list[Entry] = []  # oldest first
         self._kept: dict[str, Entry] = {}  # the entries of _logs by log id
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: OrderedDict[Hashable, None] = OrderedDict()
+        # What polls have delivered and the stream has not repeated: its first repetition is not delivered again.
+        self._polled: OrderedDict[Hashable, None] = OrderedDict()
+        self._untimed: set[Hashable] = set()  # of the last answer, what had neither id nor timestamp
         self._arrivals = itertools.count()
         self._alerts: list[SystemAlert] = []  # oldest first
         self._figures: dict[str, Any] = {}
@@ -163,7 +175,6 @@ class DashboardStore:
         self._stale_parts: set[str] = set()  # parts of _snapshot that have changed since it was made
         self._touched = False  # whether the batch at hand has changed anything
         self._version = 0
-        self._told = 0  # the version that watchers have looked at; the dispatcher's own
         self._as_of: datetime | None = None
         self._transport = Transport.NONE
         self._heard_at: float | None = None
@@ -191,10 +202,12 @@ class DashboardStore:
     @property
     def version(self) -> int:
         """Grows with each change; a cheap way to see whether there is news."""
+        self._awake()
         return self._version
 
     def snapshot(self) -> DashboardSnapshot:
         """Everything at once, as one consistent version. Thread-safe; waits for nothing but microseconds of writing."""
+        self._awake()
         with self._changed:
             return self._current()
 
@@ -203,6 +216,7 @@ class DashboardStore:
 
         Heard is every sign of life: events, and the answers to heartbeats and polls.
         """
+        self._awake()
         heard_at = self._heard_at
         return heard_at is None or self._clock() - heard_at > max_age
 
@@ -211,7 +225,7 @@ class DashboardStore:
     ) -> DashboardSnapshot:
         """Block until the predicate is true of a snapshot, and return that snapshot.
 
-        The predicate runs on the calling thread, under no lock, on each new version (versions may be skipped, so a
+        The predicate runs on the calling thread, under no lock, on each new snapshot (some may be skipped, so a
         transient state may be missed).
 
         Args:
@@ -231,9 +245,9 @@ class DashboardStore:
             with self._changed:
                 self._waiting += 1
                 try:
-                    while self._version == snapshot.version:
+                    while self._current() is snapshot:
                         if self._end is not None:
-                            raise self._end
+                            raise self._end.with_traceback(None)  # one error for many waits: each has its own trace
                         left = None if deadline is None else deadline - self._clock()
                         if left is not None and left <= 0:
                             raise TimeoutError(f"the store did not come to the awaited state in {timeout:g} s")
@@ -248,10 +262,16 @@ class DashboardStore:
 
         Args:
             part: ``"stats"``, ``"recent_logs"``, ``"alerts"``, or a function from a snapshot to any value that can be
-                compared. It is called on the dispatcher thread.
+                compared. It is called at once, on this thread, and from then on on the dispatcher thread.
             callback: Called on the dispatcher thread with ``(previous, current)``, only when that part differs from
                 what it was told last. Versions may be skipped, never reordered.
+
+        Raises:
+            ValueError: There is no such part.
+            TypeError: The callback is not callable.
         """
+        if not callable(callback):
+            raise TypeError(f"callback: {callback!r} is not allowed; allowed: a callable")
         if callable(part):
             select = part
         elif part in PARTS:
@@ -259,32 +279,96 @@ class DashboardStore:
         else:
             raise ValueError(f"part: {part!r} is not allowed; allowed: {', '.join(PARTS)} or a function of a snapshot")
         subscription = Subscription(callback, forget=self._forget, on_own_thread=self._on_own_thread)
-        self._watches[subscription] = Watch(select, callback, select(self.snapshot()))
+        snapshot = self.snapshot()
+        self._watches[subscription] = Watch(select, callback, snapshot, select(snapshot))
         self._watchers.add(WATCHERS, subscription)
         return subscription
 
     # Writing, by the client's threads
 
-    def apply(self, events: Iterable[Event], *, received_at: datetime, transport: Transport) -> None:
-        """Take over a batch of events from the stream, in order, as one change."""
+    def apply(self, events: Iterable[Event], *, received_at: datetime, transport: Transport) -> set[int]:
+        """Take over a batch of events from the stream, in order, as one change.
+
+        Returns:
+            The positions of events that a poll has delivered before; usually none.
+        """
+        known: set[int] = set()
         with self._changed:
-            for event in events:
+            for position, event in enumerate(events):
                 if isinstance(event, NewAnomaly):
                     if self._remember(event.log.id):
-                        self._figures["anomaly_count"] = self._figures.get("anomaly_count", 0) + 1
-                        self._touch("stats")
+                        self._count_anomaly()
+                    else:
+                        self.duplicates += 1
+                        if self._polled.pop(event.log.id, 0) is None:
+                            known.add(position)
                     self._put(event.log, received_at)
                 elif isinstance(event, StatsUpdate):
                     self._merge(event.stats)
+                    if self._mark(event):
+                        known.add(position)
+                elif self._mark(event):
+                    known.add(position)
                 elif isinstance(event, SystemAlert):
                     self._alerts.append(event)
                     self._touch("alerts")
             self._finish(received_at, transport)
+        return known
 
-    def heard(self, received_at: datetime, transport: Transport) -> None:
-        """The feed gave a sign of life that changes nothing else."""
+    def merge(
+        self, logs: Iterable[LogEntry], others: Iterable[Event], *, received_at: datetime, transport: Transport | None
+    ) -> list[Event]:
+        """Take over the answer to a poll, as one change.
+
+        A log is matched by its id. What has no id is the same if type, timestamp and data are the same; without a
+        timestamp it counts as new if the answer before did not have it. Figures always overwrite.
+
+        Returns:
+            What is new, as events in the order of their timestamps.
+        """
+        fresh: list[Event] = []
+        untimed: set[Hashable] = set()
         with self._changed:
-            self._finish(received_at, transport)
+            for log in sorted(logs, key=lambda log: log.timestamp or received_at):
+                if self._remember(log.id):
+                    self._put(log, received_at)
+                    if log.is_anomaly:
+                        self._count_anomaly()
+                        self._polled[log.id] = None
+                        fresh.append(
+                            NewAnomaly(log, timestamp=log.timestamp, received_at=received_at, origin=Origin.POLL)
+                        )
+            for event in others:
+                if isinstance(event, StatsUpdate):
+                    self._merge(event.stats)
+                key = _identity(event)
+                if event.timestamp is None:
+                    untimed.add(key)
+                    is_new = key not in self._untimed
+                else:
+                    is_new = self._remember(key)
+                    if is_new:
+                        self._polled[key] = None
+                if is_new:
+                    fresh.append(event)
+                    if isinstance(event, SystemAlert):
+                        self._alerts.append(event)
+                        self._touch("alerts")
+            self._untimed = untimed
+            while len(self._polled) > self._dedup_window:
+                self._polled.popitem(last=False)
+            self._finish(received_at, transport or self._transport)
+        return sorted(fresh, key=lambda event: event.timestamp or received_at)
+
+    def newest_timestamp(self) -> datetime | None:
+        """The newest timestamp of the logs held; what a poll asks for begins there."""
+        with self._changed:
+            return max((entry.log.timestamp for entry in self._logs if entry.log.timestamp), default=None)
+
+    def heard(self, received_at: datetime, transport: Transport | None) -> None:
+        """The feed gave a sign of life that changes nothing else; ``None`` leaves the transport as it is."""
+        with self._changed:
+            self._finish(received_at, transport or self._transport)
 
     def end(self, error: BaseException | None) -> None:
         """Release everybody in `wait_for` with this error; ``None`` begins a new run."""
@@ -300,35 +384,45 @@ class DashboardStore:
                 and errors.
         """
         subscriptions = self._watchers.get(WATCHERS)
-        if not subscriptions or self._told == self._version:
+        if not subscriptions:
             return
         snapshot = self.snapshot()
-        self._told = snapshot.version
         for subscription in subscriptions:
             watch = self._watches.get(subscription)
-            if watch is not None:
+            if watch is not None and watch.seen is not snapshot:
                 call(subscription, watch.look, snapshot)
 
     def after_fork(self) -> None:
         """Fresh locks in a child process: the old ones may be held by threads that do not exist here."""
         self._changed = threading.Condition(threading.Lock())
         self._waiting = 0
+        self._touched = False
         self._watchers.after_fork()
 
     def _forget(self, subscription: Subscription) -> None:
         self._watchers.remove(subscription)
         self._watches.pop(subscription, None)
 
-    def _remember(self, log_id: str) -> bool:
-        """Whether the id is new within the window."""
+    def _remember(self, log_id: Hashable) -> bool:
+        """Whether the id (or what stands for one) is new within the window."""
         if log_id in self._seen:
             self._seen.move_to_end(log_id)
-            self.duplicates += 1
             return False
         self._seen[log_id] = None
         if len(self._seen) > self._dedup_window:
             self._seen.popitem(last=False)
         return True
+
+    def _mark(self, event: Event) -> bool:
+        """Remember what has no id but a timestamp; whether a poll has delivered it before."""
+        if event.timestamp is None or not self._polls:
+            return False
+        key = _identity(event)
+        return not self._remember(key) and self._polled.pop(key, 0) is None
+
+    def _count_anomaly(self) -> None:
+        self._figures["anomaly_count"] = self._figures.get("anomaly_count", 0) + 1
+        self._touch("stats")
 
     def _put(self, log: LogEntry, received_at: datetime) -> None:
         """Keep a log in its place, in place of an older one with its id."""
@@ -360,9 +454,9 @@ class DashboardStore:
             self._touched = False
             self._version += 1
             if len(self._alerts) > self._alerts_limit:
-                del self._alerts[: -self._alerts_limit]
-            if self._waiting:
-                self._changed.notify_all()
+                del self._alerts[: len(self._alerts) - self._alerts_limit]
+        if self._waiting:
+            self._changed.notify_all()
 
     def _current(self) -> DashboardSnapshot:
         last = self._snapshot
@@ -380,3 +474,8 @@ class DashboardStore:
             )
             self._stale_parts = set()
         return self._snapshot
+
+
+def _identity(event: Event) -> Hashable:
+    """What stands for the id of an event that has none."""
+    return event.type, event.timestamp, repr(event.data_to_dict())

@@ -20,9 +20,11 @@ Uniform = Callable[[float, float], float]
 
 def delay_before(attempt: int, config: ClientConfig) -> float:
     """Seconds before attempt ``attempt`` (from 1), capped, without jitter: 1, 2, 4, 8, 16, 16 ... by default."""
-    # The exponent is bounded: 2.0 ** 1024 overflows, and past the cap it makes no difference.
-    growth = config.reconnect_multiplier ** min(attempt - 1, 64)
-    return min(config.reconnect_delay * growth, config.reconnect_delay_max)
+    try:
+        delay = config.reconnect_delay * config.reconnect_multiplier ** (attempt - 1)
+    except OverflowError:  # past every float, so past the cap
+        return config.reconnect_delay_max
+    return min(delay, config.reconnect_delay_max)
 
 
 class Attempts:
@@ -75,12 +77,13 @@ class Attempts:
         """
         config, uniform = self._config, self._uniform
         if decision.action == "fatal":
-            return self._jittered(config.fatal_retry_delay)
-        self._step += 1
-        if decision.spread is not None:
-            delay = uniform(*decision.spread)
+            delay = self._jittered(config.fatal_retry_delay)
         else:
-            delay = self._jittered(config.reconnect_delay_max if declared else delay_before(self._step, config))
+            self._step += 1
+            if decision.spread is not None:
+                delay = uniform(*decision.spread)
+            else:
+                delay = self._jittered(config.reconnect_delay_max if declared else delay_before(self._step, config))
         if decision.at_least is not None and delay < decision.at_least:
             # Not before the time that the server named, and not all clients at that very moment.
             delay = decision.at_least + uniform(0.0, config.reconnect_jitter * config.reconnect_delay)

@@ -149,6 +149,18 @@ class Codec:
             add_size(len(raw))
         return decoded
 
+    def parse(self, body: str | bytes) -> Any:
+        """The plain JSON data of a polling answer, with everything refused that no message may hold.
+
+        Raises:
+            MalformedMessage: It is no such JSON.
+        """
+        try:
+            return _parse(body)
+        except Mismatch as error:
+            problem = MalformedMessage(str(error), payload=_beginning(body))
+        raise problem
+
     def decode_object(self, obj: Any, *, received_at: datetime, origin: Origin) -> Event:
         """Decode a message that is parsed already, as strictly as ``decode``.
 

@@ -41,7 +41,7 @@ class Liveness:
         Returns:
             Whether the peer is dead, whether a heartbeat is due, and when to judge again.
         """
-        if self._pinged_at is not None and heard_at > self._pinged_at:
+        if self._pinged_at is not None and heard_at >= self._pinged_at:
             self._pinged_at = None
         if self._pinged_at is None:
             return False, now >= self._next_ping, self._next_ping

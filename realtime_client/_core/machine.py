@@ -8,6 +8,7 @@ machine keeps no counter, reads no clock and calls nobody. A pair that is not in
 from __future__ import annotations
 
 import enum
+
 from realtime_client.status import ConnectionState
 
 __all__ = ["PHASE_STATE", "TABLE", "Action", "Fact", "IllegalFact", "Machine", "Phase"]

@@ -20,7 +20,7 @@ from realtime_client.errors import (
 )
 from realtime_client.status import RetryDecision
 
-__all__ = ["STRIKES", "STRIKE_CODES", "TABLE", "Row", "decide"]
+__all__ = ["STRIKES", "STRIKE_CODES", "TABLE", "Row", "Situation", "decide"]
 
 STRIKE_CODES = frozenset({1002, 1003, 1007, 1008, 1010})
 """Close codes that say "your fault" (RFC 6455 section 7.4.1): worth another try or two, not for ever."""
@@ -136,7 +136,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "connection ended with 1012 (service restart)",
-        "retry after 5 to 30 s, at random",
+        "retry after 5 to 30 s at random, within the longest delay",
         lambda e, s: _code(e) == 1012,
         _spread(5, 30),
     ),

@@ -11,7 +11,7 @@ from realtime_client._runtime.clock import Clock
 from realtime_client._runtime.counters import Counters
 from realtime_client._runtime.hub import Topic
 from realtime_client._runtime.mailbox import Mailbox, Notice, Run
-from realtime_client.errors import CallbackError
+from realtime_client.errors import CallbackError, RealtimeError
 from realtime_client.events import Event
 from realtime_client.observers import Lane, ObserverRegistry, Subscription
 from realtime_client.status import StatusChange
@@ -126,10 +126,13 @@ class CallbackLane(Lane):
     def _failed(self, subscription: Subscription, error: BaseException, arguments: tuple[Any, ...]) -> None:
         self._counters.add(callback_errors=1)
         logger.error("callback %s raised %s", subscription.name, type(error).__name__, exc_info=error)
+        argument = arguments[0] if arguments else None
+        if isinstance(argument, RealtimeError):
+            return  # a callback of on_error: told of its own errors, it would raise for ever
         wrapped = CallbackError(
-            f"callback {subscription.name} raised {type(error).__name__}: {error}",
+            f"callback {subscription.name} raised {type(error).__name__}: {_text(error)}",
             callback=subscription.name,
-            argument=arguments[0] if arguments else None,
+            argument=argument,
         )
         wrapped.__cause__ = error
         self._report(wrapped)
@@ -159,8 +162,9 @@ class Dispatcher(CallbackLane):
 
     def _notice(self, notice: Notice) -> None:
         topic, argument = notice.topic, notice.argument
+        call = self._call_unless_closed if notice.is_report else self._call
         for subscription in self._registry.get(topic):
-            self._call(subscription, subscription.callback, argument)
+            call(subscription, subscription.callback, argument)
         if topic is Topic.STATUS:
             change: StatusChange = argument
             if change.previous.connected is not change.current.connected:
@@ -171,9 +175,21 @@ class Dispatcher(CallbackLane):
         self._digest.add(event)
 
     def _after(self) -> None:
-        self._store.tell(self._call)
+        self._store.tell(self._call_unless_closed)
         for notification in self._digest.due(self._clock.monotonic(), self._clock.now()):
             logger.info("%s", notification.title)
             for subscription in self._registry.get(Topic.NOTIFICATION):
-                self._call(subscription, subscription.callback, notification)
+                self._call_unless_closed(subscription, subscription.callback, notification)
         super()._after()
+
+    def _call_unless_closed(self, subscription: Subscription, function: Callable[..., object], argument: Any) -> None:
+        """Call, but not after close(), also one from within the callback before: then only state changes are told."""
+        if not self.mailbox.closed:
+            self._call(subscription, function, argument)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - user code, too
+        return "(its text cannot be had)"

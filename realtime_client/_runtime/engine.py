@@ -6,7 +6,9 @@ Threads refer to this and never to the client itself, so that a client that nobo
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import warnings
 from collections.abc import Callable, Hashable
 from functools import partial
 
@@ -20,21 +22,24 @@ from realtime_client._runtime.board import StatusBoard
 from realtime_client._runtime.clock import Clock, Inbox
 from realtime_client._runtime.counters import Counters
 from realtime_client._runtime.dispatcher import CallbackLane, Dispatcher
+from realtime_client._runtime.fallback import Fallback
 from realtime_client._runtime.hub import Hub, SideLane, Topic
+from realtime_client._runtime.intake import Intake
 from realtime_client._runtime.iteration import EventIterator
 from realtime_client._runtime.mailbox import Mailbox, Notice
-from realtime_client._runtime.reader import Intake
-from realtime_client._runtime.reconnect import Close, Outcome, Post, Request, Supervisor
+from realtime_client._runtime.poll import poll_once
+from realtime_client._runtime.process import watch
+from realtime_client._runtime.reconnect import Close, Dropped, Outcome, Post, Request, Supervisor
 from realtime_client._runtime.rejected import Rejected
 from realtime_client._runtime.threads import ClientThread, Threads, join_all
 from realtime_client.config import ClientConfig
-from realtime_client.errors import CallbackError, ClientClosed, NotConnected
+from realtime_client.errors import CallbackError, ClientClosed, NotConnected, PollError
 from realtime_client.events import Event
 from realtime_client.observers import ObserverRegistry, Subscription
 from realtime_client.redaction import show_url
-from realtime_client.status import ConnectionState, ConnectionStatus, Metrics
+from realtime_client.status import ConnectionState, ConnectionStatus, Metrics, Transport
 from realtime_client.store import DashboardStore
-from realtime_client.transports.base import LinkFactory
+from realtime_client.transports.base import LinkFactory, Poller
 
 __all__ = ["Engine"]
 
@@ -72,14 +77,24 @@ class Engine:
     Args:
         config: The options.
         make_link: Makes the link for each attempt.
+        make_poller: Makes a poller, or ``None`` where none is configured.
         clock: The time.
         uniform: The source of randomness for the delays.
     """
 
-    def __init__(self, config: ClientConfig, *, make_link: LinkFactory, clock: Clock, uniform: Uniform) -> None:
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        make_link: LinkFactory,
+        make_poller: Callable[[], Poller | None],
+        clock: Clock,
+        uniform: Uniform,
+    ) -> None:
         self.config = config
         self.clock = clock
         self._make_link = make_link
+        self._make_poller = make_poller
         self.threads = Threads(config.name)
         self.codec = Codec()
         self.registry = ObserverRegistry()
@@ -91,13 +106,11 @@ class Engine:
             dedup_window=config.dedup_window,
             clock=clock.monotonic,
             on_own_thread=self.threads.is_current_own,
+            awake=self.awake,
+            polls=config.polling_url is not None or config.poller is not None,
         )
         self.hub = Hub(partial(self._mailbox, "main"))
-        self.board = StatusBoard(
-            ConnectionStatus(
-                state=ConnectionState.IDLE, since=clock.now(), max_reconnect_attempts=config.max_reconnect_attempts
-            )
-        )
+        self.board = StatusBoard(self._first_status())
         self._attempts = Attempts(config, uniform)
         self._intake = Intake(
             codec=self.codec,
@@ -112,8 +125,56 @@ class Engine:
         self._lock = threading.Lock()  # guards _run, _own_lanes and the start of threads
         self._run: _Run | None = None
         self._own_lanes: list[_OwnLane] = []
+        self._pid = os.getpid()
+        self._revive = False
+        watch(self)
 
     # The life-cycle
+
+    def awake(self) -> Engine:
+        """This engine, made fit for this process: every public call comes through here."""
+        if self._pid != os.getpid():
+            # A fork whose hook did not run: uWSGI's. The process number is the only thing to go by.
+            self.after_fork()
+        if self._revive:
+            self._revive = False
+            logger.info("[%s] forked: connecting anew in process %d", self.config.name, self._pid)
+            self.request(Fact.CONNECT)
+        return self
+
+    def after_fork(self) -> None:
+        """In a child process: fresh locks, no threads, the parent's connection let go without a byte on it."""
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        run, self._run = self._run, None
+        self._revive = run is not None and not run.closing
+        if run is not None:
+            run.supervisor.disown()
+        self._lock = threading.Lock()
+        for part in (self.threads, self.registry, self.counters, self.store, self.hub):
+            part.after_fork()
+        for lane in self._own_lanes:
+            lane.run = lane.side = None
+        self.board.reset(self._first_status())
+
+    def close_at_exit(self, timeout: float) -> None:
+        """The interpreter ends."""
+        run = self._run
+        if self._pid == os.getpid() and run is not None:
+            deadline = self.clock.monotonic() + timeout
+            self._close(deadline)
+            join_all([t for t in (run.thread, *run.threads) if t is not None], self.clock, deadline)
+
+    def dropped(self, abandon: Callable[[], object]) -> None:
+        """A face of this engine is gone; called by a finaliser, so that this does one re-entrant put and no more.
+
+        Args:
+            abandon: What to do about it, on the reconnect thread.
+        """
+        run = self._run
+        if run is not None and not run.closing and self._pid == os.getpid():
+            run.inbox.post(Dropped(abandon))
 
     def request(self, fact: Fact, reply: Inbox[Outcome] | None = None) -> None:
         """Ask for a connection, beginning a run where there is none."""
@@ -125,29 +186,40 @@ class Engine:
     def close(self, timeout: float | None) -> None:
         """End the run within one deadline, and say what did not end."""
         deadline = self.clock.monotonic() + (self.config.close_timeout if timeout is None else timeout)
+        run, discarded = self._close(deadline)
+        if discarded:
+            logger.info("[%s] closed while %d events waited for callbacks", self.config.name, discarded)
+        if run is not None and not self.threads.is_current_own():
+            self._see_out(run, deadline)
+
+    def _close(self, deadline: float) -> tuple[_Run | None, int]:
+        """Begin to end the run; returns it, and how many events were discarded for it."""
         with self._lock:
             run = self._run
             first = run is not None and not run.closing
-            if run is None:
-                self._close_unborn()
-            else:
+            if run is not None:
                 run.closing = True
         if run is None:
-            return
-        if first:
-            discarded = self.hub.close()
-            if discarded:
-                logger.info("[%s] closed with %d events waiting for callbacks", self.config.name, discarded)
-            run.inbox.post(Close(deadline))
-        if self.threads.is_current_own():
-            return
-        self._see_out(run, deadline)
+            # Never connected: there is nobody to tell, and nothing to end but what waits for the store.
+            self.board.reset(attrs.evolve(self._first_status(), state=ConnectionState.CLOSED))
+            self.store.end(ClientClosed("the client was closed"))
+        if run is None or not first:
+            return run, 0
+        discarded = self.hub.close()
+        run.inbox.post(Close(deadline))
+        return run, discarded
 
-    def _close_unborn(self) -> None:
-        now = self.clock.now()
-        status = attrs.evolve(self.board.read(), state=ConnectionState.CLOSED, since=now)
-        self.board.publish(status, lambda change: None)
-        self.store.end(ClientClosed("the client was closed"))
+    def abandon(self) -> None:
+        """Nobody holds the client any more: close it, from the reconnect thread."""
+        self._close(self.clock.monotonic() + self.config.close_timeout)
+        try:
+            warnings.warn(f"client {self.config.name!r} was dropped without close()", ResourceWarning, stacklevel=2)
+        except ResourceWarning as error:  # where warnings are errors; there is no caller here to be told
+            logger.warning("%s", error)
+
+    def _first_status(self) -> ConnectionStatus:
+        limit = self.config.max_reconnect_attempts
+        return ConnectionStatus(state=ConnectionState.IDLE, since=self.clock.now(), max_reconnect_attempts=limit)
 
     def _see_out(self, run: _Run, deadline: float) -> None:
         threads = [] if run.thread is None else [run.thread]
@@ -176,6 +248,18 @@ class Engine:
             config=self.config,
             make_link=self._make_link,
             intake=self._intake,
+            fallback=Fallback(
+                make_poller=self._make_poller,
+                report=inbox.post,
+                config=self.config,
+                intake=self._intake,
+                store=self.store,
+                hub=self.hub,
+                board=self.board,
+                counters=self.counters,
+                clock=self.clock,
+                threads=self.threads,
+            ),
             attempts=self._attempts,
             hub=self.hub,
             board=self.board,
@@ -217,6 +301,24 @@ class Engine:
         for lane in lanes:
             self._start_own_lane(run, lane)
         run.supervisor.run()
+
+    def refresh(self, timeout: float) -> None:
+        """Poll once, on the calling thread."""
+        poller = self._make_poller()
+        if poller is None:
+            raise PollError("neither polling_url nor poller is configured")
+        try:
+            poll_once(
+                poller,
+                intake=self._intake,
+                store=self.store,
+                counters=self.counters,
+                timeout=timeout,
+                transport=None if self.board.connected else Transport.POLLING,
+                through_hold=True,
+            )
+        finally:
+            poller.close()
 
     # Callbacks and iterators
 
@@ -261,6 +363,7 @@ class Engine:
 
     def check_wait(self, name: str) -> None:
         """Refuse to wait on the client's own threads, which the awaited thing would have to come through."""
+        self.awake()
         if self.threads.is_current_own():
             raise RuntimeError(f"{name} would block the client's own thread; use a callback instead")
 

@@ -28,10 +28,18 @@ class Heartbeat:
         board: Where the latency is shown.
         counters: Where heartbeats are counted.
         clock: The time.
+        at_once: Whether the first heartbeat is due at once, instead of after the interval.
     """
 
     def __init__(
-        self, reader: Reader, *, config: ClientConfig, board: StatusBoard, counters: Counters, clock: Clock
+        self,
+        reader: Reader,
+        *,
+        config: ClientConfig,
+        board: StatusBoard,
+        counters: Counters,
+        clock: Clock,
+        at_once: bool = False,
     ) -> None:
         self._reader = reader
         self._config = config
@@ -41,9 +49,8 @@ class Heartbeat:
         self._inbox: Inbox[bool | None] = Inbox()
         self._count = 0
         self._sent_at = 0.0
-        self._liveness = Liveness(
-            interval=config.heartbeat_interval, timeout=config.heartbeat_timeout, now=clock.monotonic()
-        )
+        begin = clock.monotonic() - (config.heartbeat_interval if at_once else 0.0)
+        self._liveness = Liveness(interval=config.heartbeat_interval, timeout=config.heartbeat_timeout, now=begin)
         reader.on_answer = self._answered
 
     def run(self) -> None:

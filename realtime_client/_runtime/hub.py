@@ -83,9 +83,9 @@ class Hub:
                 lane.offer(events, sizes, through_hold=through_hold)
         return self.main.put(events, sizes, through_hold=through_hold)
 
-    def tell(self, notice: Notice) -> None:
+    def tell(self, notice: Notice, *, through_hold: bool = False) -> None:
         """Put a notice into the main mailbox."""
-        self.main.tell(notice)
+        self.main.tell(notice, through_hold=through_hold)
 
     def tell_side(self, notice: Notice) -> None:
         """Put a notice into every side lane."""
@@ -134,7 +134,8 @@ class Hub:
     def after_fork(self) -> None:
         """Start over in a child process: the parent's waiting events are the parent's."""
         self._lock = threading.Lock()
-        self._side = ()
+        for lane in self._side:  # those of iterators live on, in case that this thread iterates
+            lane.mailbox.after_fork()
         self._past = []
         self.main = self._make_main()
 

@@ -19,8 +19,8 @@ __all__ = ["EventIterator"]
 class EventIterator:
     """An iterator over events, subscribed from its making on. Also a context manager that unsubscribes on exit.
 
-    It ends when the client is closed or gives up, after ``timeout`` seconds without an event, or when `close` is called.
-    Events wait in a buffer of their own, under the client's overflow policy, until they are asked for.
+    It ends when the client is closed or gives up, after ``timeout`` seconds without an event, or when `close` is
+    called. Events wait in a buffer of their own, under the client's overflow policy, until they are asked for.
 
     Args:
         lane: The buffer.
@@ -62,10 +62,17 @@ class EventIterator:
         return None
 
     def close(self) -> None:
-        """Unsubscribe, and end."""
+        """Unsubscribe, and end, from any thread, also while another one waits in it."""
         self._over = True
         _leave(self._lane)
         self._lane.mailbox.close("cancelled")
+        self._lane.mailbox.nudge()
+
+    def end(self) -> None:
+        """End as if the client were closed, from any thread, also while another one waits in it."""
+        self._lane.active = False
+        self._lane.mailbox.close("cancelled")
+        self._lane.mailbox.tell(Notice(Topic.END))
 
     def __iter__(self) -> Self:
         return self
@@ -88,3 +95,4 @@ class EventIterator:
 
 def _leave(lane: SideLane) -> None:
     lane.active = False
+    lane.mailbox.abandoned = True

@@ -25,6 +25,8 @@ needs no lock for an event and the policy can still drop the oldest one from und
 
 MAX_REPORTS = 1_000
 """How many reports (see `Mailbox.report`) may wait."""
+ABANDONED_CHECK = 0.2
+"""How often, in seconds, one who waits for room looks whether the consumer has gone without a word."""
 
 
 class Notice(NamedTuple):
@@ -53,6 +55,10 @@ class Mailbox:
         max_bytes: How many bytes of messages they may stand for.
         overflow: ``"drop_oldest"``, ``"drop_newest"`` or ``"block"``.
         clock: For timed waits.
+
+    Attributes:
+        closed: Whether `close` was called.
+        abandoned: Set by a consumer that is gone, who may be a finaliser and takes no lock: nobody waits for room then.
     """
 
     def __init__(self, name: str, *, max_events: int, max_bytes: int, overflow: str, clock: Clock) -> None:
@@ -61,6 +67,10 @@ class Mailbox:
         self._max_bytes = max_bytes
         self._overflow = overflow
         self._clock = clock
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Be empty, with fresh locks: those of the parent may be held by threads that do not exist in a child."""
         self._lock = threading.Lock()  # guards everything below, but for popleft from the run in hand
         self._news = threading.Condition(self._lock)
         self._room = threading.Condition(self._lock)
@@ -76,6 +86,7 @@ class Mailbox:
         self._nudged = False
         self._reports = 0
         self.closed = False
+        self.abandoned = False
 
     # The producing side
 
@@ -85,7 +96,8 @@ class Mailbox:
         Args:
             events: The events, in order.
             sizes: Bytes of each event's message.
-            through_hold: Whether the batch passes a `hold`, as the backfill does.
+            through_hold: Whether the batch passes a `hold` and waits for no room, as the backfill does: while events
+                are held back, nobody could make room.
 
         Returns:
             How many events were dropped for it.
@@ -99,17 +111,17 @@ class Mailbox:
                 self._drop_oldest()
             else:
                 self._append_fitting(events, sizes, through_hold=through_hold)
-            self._high_water = max(self._high_water, self._waiting())
+            self._note_high_water()
             return self._dropped.total() - before
 
-    def tell(self, notice: Notice) -> None:
-        """Add a notice, behind everything that was put before."""
+    def tell(self, notice: Notice, *, through_hold: bool = False) -> None:
+        """Add a notice, behind everything that was put before; with ``through_hold`` before what is held."""
         with self._lock:
-            (self._queue if self._held is None else self._held).append(notice)
+            (self._queue if through_hold or self._held is None else self._held).append(notice)
             self._news.notify()
 
     def report(self, notice: Notice) -> None:
-        """Add a notice about an error, unless very many of them wait already: a flood of errors must not eat the memory."""
+        """Add a notice about an error, unless very many of them wait already: a flood must not eat the memory."""
         with self._lock:
             if self._reports < MAX_REPORTS:
                 self._reports += 1
@@ -129,9 +141,9 @@ class Mailbox:
             self._room.notify_all()
 
     def hold(self) -> None:
-        """Keep what comes from the consumer, until `release`; it counts as waiting."""
+        """Keep what comes from the consumer, until `release`; it counts as waiting. Nothing once closed."""
         with self._lock:
-            if self._held is None:
+            if self._held is None and not self.closed:
                 self._held = deque()
 
     def release(self) -> None:
@@ -231,25 +243,30 @@ class Mailbox:
 
     def _append_fitting(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool) -> None:
         start = 0
-        while start < len(events) and not self.closed:
-            end = start + self._fitting(sizes, start)
+        while start < len(events) and not self.closed and not self.abandoned:
+            waits = not (through_hold and self._overflow == "block")
+            end = start + self._fitting(sizes, start) if waits else len(events)
             self._append(events[start:end], sizes[start:end], through_hold=through_hold)
             if end == len(events):
                 return
             start = end
             if self._overflow == "drop_newest":
                 break
-            self._clock.wait(self._room, None)
+            self._note_high_water()
+            self._clock.wait(self._room, ABANDONED_CHECK)
         rest = len(events) - start
         self._received += rest
-        self._dropped["closed" if self.closed else "drop_newest"] += rest
+        self._dropped["closed" if self.closed else "cancelled" if self.abandoned else "drop_newest"] += rest
 
     def _waiting(self) -> int:
         return self._queued_events + len(self._hand.events)
 
+    def _note_high_water(self) -> None:
+        self._high_water = max(self._high_water, self._waiting())
+
     def _fitting(self, sizes: Sequence[int], start: int) -> int:
         """How many of the events from ``start`` on have room. One always has room in an empty mailbox."""
-        if self._in_a_hurry:
+        if self._in_a_hurry and self._overflow == "block":
             return len(sizes) - start
         waiting = self._waiting()
         count = min(self._max_events - waiting, len(sizes) - start)
@@ -265,7 +282,10 @@ class Mailbox:
 
     def _drop_oldest(self) -> None:
         while True:
-            waiting = self._waiting()
+            # The consumer may take from its hand at any moment. So what is decided here is carried out on the hand
+            # alone, or, where that was empty and stays so, on the queue alone; and then looked at again.
+            in_hand = len(self._hand.events)
+            waiting = self._queued_events + in_hand
             too_many = waiting - self._max_events
             if too_many <= 0:
                 heavy = self._queued_bytes > self._max_bytes - sum(self._hand.sizes) and (
@@ -274,18 +294,20 @@ class Mailbox:
                 if not heavy or waiting == 1:
                     return
                 too_many = 1
-            self._dropped["drop_oldest"] += self._drop(too_many)
+            self._dropped["drop_oldest"] += self._drop_in_hand(too_many) if in_hand else self._drop_queued(too_many)
 
-    def _drop(self, count: int) -> int:
-        """Drop up to ``count`` of the oldest events: first from the consumer's hand, then from the queue."""
+    def _drop_in_hand(self, count: int) -> int:
+        """Drop up to ``count`` of the oldest events from the consumer's hand; fewer where the consumer is quicker."""
+        for dropped in range(count):
+            try:
+                self._hand.events.popleft()  # races with the consumer's popleft; each event goes to one of the two
+            except IndexError:
+                return dropped
+        return count
+
+    def _drop_queued(self, count: int) -> int:
+        """Drop up to ``count`` of the oldest events from the queue."""
         dropped = 0
-        hand = self._hand.events
-        try:
-            while dropped < count:
-                hand.popleft()  # races with the consumer's popleft; each event goes to one of the two
-                dropped += 1
-        except IndexError:
-            pass
         for line in (self._queue, self._held or deque()):
             passed: list[Notice] = []
             while dropped < count and line:

@@ -5,74 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from realtime_client._core.codec import Codec
-from realtime_client._runtime.board import StatusBoard
 from realtime_client._runtime.clock import Clock, Inbox
-from realtime_client._runtime.counters import Counters
-from realtime_client._runtime.hub import Hub, Topic
-from realtime_client._runtime.mailbox import Notice
-from realtime_client._runtime.rejected import Rejected
+from realtime_client._runtime.intake import Intake
 from realtime_client.errors import ConnectionLost, MalformedMessage, RealtimeError
-from realtime_client.events import Event, Origin, Pong
-from realtime_client.store import DashboardStore
-from realtime_client.transports.base import Link, Received
+from realtime_client.events import Event, Pong
+from realtime_client.transports.base import Link
 
-__all__ = ["Intake", "Reader"]
+__all__ = ["Reader"]
 
 logger = logging.getLogger("realtime_client")
-
-DROP_WARNING_INTERVAL = 60.0
-
-
-class Intake:
-    """What becomes of received messages: events, store, buffers, in batches. One thread at a time uses it."""
-
-    def __init__(
-        self,
-        *,
-        codec: Codec,
-        store: DashboardStore,
-        hub: Hub,
-        board: StatusBoard,
-        counters: Counters,
-        rejected: Rejected,
-        clock: Clock,
-    ) -> None:
-        self._codec = codec
-        self._store = store
-        self._hub = hub
-        self._board = board
-        self._counters = counters
-        self._rejected = rejected
-        self._clock = clock
-        self._quiet_until = float("-inf")
-
-    def take(self, received: Received, link: Link, before_hand_over: Callable[[list[Event]], None]) -> None:
-        """Take one batch; under ``overflow="block"`` this waits for room.
-
-        Args:
-            received: What the link gave.
-            link: Where it came from.
-            before_hand_over: Called with the decoded events before they are handed over.
-        """
-        at = self._clock.now()
-        self._board.last_message_at = at
-        decoded = self._codec.decode_batch(received.messages, received_at=at, origin=Origin.STREAM)
-        self._counters.add(bytes_received=received.size)
-        self._store.apply(decoded.events, received_at=at, transport=link.transport)
-        before_hand_over(decoded.events)
-        if decoded.malformed:
-            self.reject(decoded.malformed)
-        dropped = self._hub.publish(decoded.events, decoded.sizes)
-        if dropped and self._clock.monotonic() >= self._quiet_until and not self._hub.main.closed:
-            self._quiet_until = self._clock.monotonic() + DROP_WARNING_INTERVAL
-            logger.warning("callbacks are slower than the feed: %d events were dropped just now", dropped)
-
-    def reject(self, errors: list[MalformedMessage]) -> None:
-        """Count, keep, log and report messages that could not be understood."""
-        self._rejected.add(errors)
-        for error in errors:
-            self._hub.report(Notice(Topic.ERROR, error))
 
 
 class Reader:
@@ -84,6 +25,7 @@ class Reader:
         intake: What becomes of what is read.
         clock: The time.
         opened: Called when the handshake is done.
+        proved: Called once, with the first message or pong.
         ended: Called as the very last thing, with the reason.
     """
 
@@ -95,6 +37,7 @@ class Reader:
         intake: Intake,
         clock: Clock,
         opened: Callable[[], None],
+        proved: Callable[[], None],
         ended: Callable[[RealtimeError], None],
     ) -> None:
         self.link = link
@@ -102,6 +45,7 @@ class Reader:
         self._intake = intake
         self._clock = clock
         self._opened = opened
+        self._proved = proved
         self._ended = ended
         self._gate: Inbox[bool] = Inbox()
         self._heard_at = clock.monotonic()
@@ -149,8 +93,12 @@ class Reader:
         self._awaited = payload
 
     def _read(self) -> None:
+        proved = False
         while True:
             received = self.link.receive()
+            if not proved and (received.messages or received.pong is not None):
+                proved = True
+                self._proved()
             self._heard_at = self._clock.monotonic()
             if self._awaited is not None and received.pong == self._awaited:
                 self._answered()

@@ -19,17 +19,20 @@ from realtime_client._runtime.announcer import Announcer
 from realtime_client._runtime.board import StatusBoard
 from realtime_client._runtime.clock import Clock, Inbox
 from realtime_client._runtime.counters import Counters
+from realtime_client._runtime.fallback import Fallback
 from realtime_client._runtime.heartbeat import Heartbeat
 from realtime_client._runtime.hub import Hub, Topic
+from realtime_client._runtime.intake import Intake
 from realtime_client._runtime.mailbox import Notice
-from realtime_client._runtime.reader import Intake, Reader
+from realtime_client._runtime.poll import PollReport
+from realtime_client._runtime.reader import Reader
 from realtime_client._runtime.threads import ClientThread, Threads, join_all
 from realtime_client.config import ClientConfig
 from realtime_client.errors import ClientClosed, ConnectError, ConnectionLost, RealtimeError
 from realtime_client.status import ConnectionStatus, RetryDecision, StatusChange, Transport
 from realtime_client.transports.base import Link, LinkFactory
 
-__all__ = ["Close", "Outcome", "Post", "Request", "Supervisor"]
+__all__ = ["Close", "Dropped", "Outcome", "Post", "Request", "Supervisor"]
 
 logger = logging.getLogger("realtime_client")
 
@@ -56,7 +59,7 @@ class Request:
 
 @attrs.frozen
 class Close:
-    """Somebody called ``close()``, or dropped the client.
+    """Somebody called ``close()``.
 
     Attributes:
         deadline: Monotonic time by which the connection must be gone.
@@ -66,8 +69,26 @@ class Close:
 
 
 @attrs.frozen
+class Dropped:
+    """The client, or a handle on it, was collected without a ``close()``.
+
+    Attributes:
+        abandon: What to do about it.
+    """
+
+    abandon: Callable[[], object]
+
+
+@attrs.frozen
 class Opened:
     """A link's handshake is done."""
+
+    generation: int
+
+
+@attrs.frozen
+class Proved:
+    """A link has given its first message or pong."""
 
     generation: int
 
@@ -80,7 +101,7 @@ class Ended:
     error: RealtimeError
 
 
-Post: TypeAlias = Request | Close | Opened | Ended
+Post: TypeAlias = Request | Close | Dropped | Opened | Proved | Ended | PollReport
 
 
 @attrs.define
@@ -103,6 +124,7 @@ class Supervisor:
         config: The options.
         make_link: Makes the link for each attempt.
         intake: What becomes of received messages.
+        fallback: What stands in for the stream.
         attempts: The account of attempts.
         hub, board, counters, clock, threads, announcer: What the threads share.
         closed: Called when the run has ended, with the error for those who wait.
@@ -115,6 +137,7 @@ class Supervisor:
         config: ClientConfig,
         make_link: LinkFactory,
         intake: Intake,
+        fallback: Fallback,
         attempts: Attempts,
         hub: Hub,
         board: StatusBoard,
@@ -128,6 +151,7 @@ class Supervisor:
         self._config = config
         self._make_link = make_link
         self._intake = intake
+        self._fallback = fallback
         self._attempts = attempts
         self._hub = hub
         self._board = board
@@ -160,6 +184,12 @@ class Supervisor:
                 logger.exception("[%s] unexpected error on the reconnect thread", self._config.name)
                 self._recover(error)
 
+    def disown(self) -> None:
+        """In a forked child: let go of the parent's connections."""
+        if self._current is not None:
+            self._current.reader.link.disown()
+        self._fallback.disown()
+
     @property
     def link(self) -> Link | None:
         """The current link, for whoever sends."""
@@ -169,12 +199,12 @@ class Supervisor:
     # Facts
 
     def _patience(self) -> float | None:
-        now = self._clock.monotonic()
+        due = [] if self._fallback.next_due is None else [self._fallback.next_due]
         if self._machine.phase in (Phase.WAITING, Phase.OUTAGE):
-            return self._due_at - now
-        if self._machine.dialling and self._current is not None:
-            return self._current.watchdog_at - now
-        return None
+            due.append(self._due_at)
+        elif self._machine.dialling and self._current is not None:
+            due.append(self._current.watchdog_at)
+        return min(due) - self._clock.monotonic() if due else None
 
     def _handle(self, post: Post | None) -> None:
         match post:
@@ -185,9 +215,18 @@ class Supervisor:
             case Opened(generation):
                 if self._is_current(generation):
                     self._step(Fact.OPENED)
+            case Proved(generation):
+                if self._is_current(generation) and self._fallback.degraded:
+                    self._fallback.proved()
+                    self._publish_transport()
             case Ended(generation, error):
                 if self._is_current(generation):
                     self._ended(error)
+            case PollReport():
+                if self._fallback.polled(post):
+                    self._publish_transport()
+            case Dropped(abandon):
+                abandon()
             case Close(deadline):
                 self._close_by = deadline
                 self._step(Fact.CLOSE)
@@ -196,6 +235,7 @@ class Supervisor:
         return self._current is not None and self._current.number == generation
 
     def _time_passed(self) -> None:
+        self._fallback.time_passed()
         now = self._clock.monotonic()
         if self._machine.phase in (Phase.WAITING, Phase.OUTAGE):
             if now >= self._due_at:
@@ -224,6 +264,7 @@ class Supervisor:
         self._error = error
         if phase is Phase.CONNECTED:
             self._attempts.ended(now)
+            self._fallback.was_connected()
             struck = isinstance(error, ConnectionLost) and error.code in STRIKE_CODES
             self._strikes = self._strikes + 1 if struck else 0
             self._announcer.lost(error)
@@ -288,6 +329,10 @@ class Supervisor:
                 pass
 
     def _dial(self) -> None:
+        if self._board.connected:  # reconnect() was called
+            self._fallback.was_connected()
+        else:
+            self._fallback.went_down()
         self._drop_link(ConnectionLost("the connection was dropped to connect anew"))
         self._generations += 1
         generation = self._generations
@@ -298,6 +343,7 @@ class Supervisor:
             intake=self._intake,
             clock=self._clock,
             opened=lambda: self._inbox.post(Opened(generation)),
+            proved=lambda: self._inbox.post(Proved(generation)),
             ended=lambda error: self._inbox.post(Ended(generation, error)),
         )
         if self._machine.state is not self._board.read().state:
@@ -321,11 +367,18 @@ class Supervisor:
         self._error = None
         self._connections += 1
         self._counters.add(connects=1, reconnects=int(self._connections > 1))
-        self._publish(transport=current.reader.link.transport)
+        self._publish()
         self._announcer.connected()
+        self._fallback.came_up()
         if self._config.heartbeat != "none":
             heartbeat = Heartbeat(
-                current.reader, config=self._config, board=self._board, counters=self._counters, clock=self._clock
+                current.reader,
+                config=self._config,
+                board=self._board,
+                counters=self._counters,
+                clock=self._clock,
+                # While polling stands in, the stream is to prove itself at once and not with its next event.
+                at_once=self._fallback.degraded,
             )
             current.heartbeat = heartbeat
             current.heartbeat_thread = self._threads.start(f"heartbeat-{current.number}", heartbeat.run)
@@ -342,17 +395,21 @@ class Supervisor:
 
     def _declare(self) -> None:
         delay = self._plan()
+        self._fallback.stand_in()
         self._announcer.unavailable(self._reason(), delay)
         self._answer(self._error)
 
     def _give_up(self) -> None:
+        self._fallback.stop()
         self._publish()
         self._announcer.failed(self._reason())
         self._answer(self._error)
         self._hub.tell_side(Notice(Topic.FAILED, self._reason()))
 
     def _end(self) -> None:
+        self._fallback.stop()
         self._say_goodbye()
+        join_all(self._fallback.threads, self._clock, self._close_by)
         self._publish()
         self._announcer.closed()
         error = ClientClosed("the client was closed")
@@ -382,9 +439,7 @@ class Supervisor:
         self._publish(delay=delay)
         return delay
 
-    def _publish(
-        self, *, connecting: bool = False, delay: float | None = None, transport: Transport = Transport.NONE
-    ) -> None:
+    def _publish(self, *, connecting: bool = False, delay: float | None = None) -> None:
         now = self._clock.now()
         before = self._board.read()
         state = self._machine.state
@@ -394,11 +449,24 @@ class Supervisor:
             connecting=connecting,
             reconnect_attempts=self._attempts.failed,
             max_reconnect_attempts=self._config.max_reconnect_attempts,
-            transport=transport,
+            transport=self._transport(),
             last_error=self._error,
             next_retry_at=None if delay is None else now + timedelta(seconds=delay),
         )
         self._board.publish(status, self._tell_change)
+
+    def _publish_transport(self) -> None:
+        """Tell that events come from somewhere else now, and nothing else."""
+        transport = self._transport()
+        if self._board.present.transport is not transport:
+            self._board.publish(attrs.evolve(self._board.present, transport=transport), self._tell_change)
+
+    def _transport(self) -> Transport:
+        if self._fallback.polling:
+            return Transport.POLLING
+        if self._machine.phase is Phase.CONNECTED and self._current is not None:
+            return self._current.reader.link.transport
+        return Transport.NONE
 
     def _tell_change(self, change: StatusChange) -> None:
         self._hub.tell(Notice(Topic.STATUS, change))

@@ -13,7 +13,7 @@ __all__ = ["ClientThread", "Threads", "join_all"]
 class ClientThread(threading.Thread):
     """A daemon thread that knows to which client it belongs."""
 
-    def __init__(self, owner: Threads, name: str, target: Callable[[], None]) -> None:
+    def __init__(self, owner: object, name: str, target: Callable[[], None]) -> None:
         super().__init__(name=name, target=target, daemon=True)
         self.owner = owner
 
@@ -27,17 +27,22 @@ class Threads:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._token = object()
 
     def start(self, role: str, target: Callable[[], None]) -> ClientThread:
         """Start a daemon thread ``rtc-<name>-<role>``."""
-        thread = ClientThread(self, f"rtc-{self._name}-{role}", target)
+        thread = ClientThread(self._token, f"rtc-{self._name}-{role}", target)
         thread.start()
         return thread
 
     def is_current_own(self) -> bool:
         """Whether the caller runs on one of this client's threads."""
         current = threading.current_thread()
-        return isinstance(current, ClientThread) and current.owner is self
+        return isinstance(current, ClientThread) and current.owner is self._token
+
+    def after_fork(self) -> None:
+        """In a child process none of the threads is ours, not even the one that forked from within a callback."""
+        self._token = object()
 
 
 def join_all(threads: Iterable[threading.Thread], clock: Clock, deadline: float) -> list[threading.Thread]:

@@ -20,8 +20,8 @@ WAKE: Any = object()
 class FakeClock(Clock):
     """Time that passes only when `advance` is called. Give it to ``RealtimeClient(clock=...)``.
 
-    The client's threads wait on it; `wait_for_waiters` tells when they have come to rest, and `advance` wakes those whose
-    time has come, in the order of their deadlines.
+    The client's threads wait on it; `wait_for_waiters` tells when they have come to rest, and `advance` wakes those
+    whose time has come, in the order of their deadlines.
 
     Args:
         start: The wall time at the beginning (UTC).
@@ -100,6 +100,8 @@ class FakeClock(Clock):
         """See `Clock.wait`."""
         if timeout is None:
             condition.wait()
+            return
+        if timeout <= 0:
             return
         key = object()
 

@@ -8,12 +8,13 @@ from the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
 
 from realtime_client.errors import ConnectionLost
 from realtime_client.status import Transport
 
-__all__ = ["Link", "LinkFactory", "Received"]
+__all__ = ["Link", "LinkFactory", "Poller", "Received"]
 
 
 class Received(NamedTuple):
@@ -85,3 +86,30 @@ class Link(Protocol):
 
 LinkFactory = Callable[[], Link]
 """Makes the link for the next attempt; does no I/O."""
+
+
+class Poller(Protocol):
+    """Asks for what the stream would have told."""
+
+    def poll(self, since: datetime | None, timeout: float) -> Any:
+        """Ask once; blocks.
+
+        Args:
+            since: The newest timestamp held, or ``None``.
+            timeout: Seconds within which all must be done.
+
+        Returns:
+            The answer: JSON text as ``bytes`` or ``str``, or parsed; ``None`` where nothing has changed.
+
+        Raises:
+            PollError: It failed, or `abort` was called.
+        """
+
+    def abort(self) -> None:
+        """End a poll in progress, and all further ones, from any thread. Never blocks."""
+
+    def close(self) -> None:
+        """Give the descriptors back, after the last `poll`."""
+
+    def disown(self) -> None:
+        """In a forked child: give the descriptors back without a byte on the parent's connections."""

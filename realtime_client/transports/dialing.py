@@ -58,6 +58,16 @@ class Dial:
             if self.sock is not None:
                 self.sock.close()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the descriptor was given back."""
+        return self.sock is not None and self.sock.fileno() == -1
+
+    def disown(self) -> None:
+        """Give the descriptor back in a child process, where nobody else is, and a lock may be held by nobody for ever."""
+        if self.sock is not None:
+            self.sock.close()
+
     def connect(self, host: str, port: int, deadline: float) -> None:
         """Look a name up and connect to the first of its addresses that answers."""
         addresses = self._resolve(host, port, deadline)

@@ -107,6 +107,9 @@ class _Guard:
         self._position += size
         return data
 
+    def close(self) -> None:
+        """The library gives up; the socket is closed by its owner."""
+
     def gettimeout(self) -> float | None:
         """The library asks; the deadline is ours."""
         return None

@@ -283,7 +283,7 @@ class WebSocketLink:
 
     def disown(self) -> None:
         """See `Link.disown`."""
-        self._dial.close()
+        self._dial.disown()
 
     @property
     def sent_bytes(self) -> int:

@@ -1,0 +1,119 @@
+"""What becomes of what was read: events, store, buffers, in batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from realtime_client._core.answers import read_answer
+from realtime_client._core.codec import Codec
+from realtime_client._runtime.board import StatusBoard
+from realtime_client._runtime.clock import Clock
+from realtime_client._runtime.counters import Counters
+from realtime_client._runtime.hub import Hub, Topic
+from realtime_client._runtime.mailbox import Notice
+from realtime_client._runtime.rejected import Rejected
+from realtime_client.errors import MalformedMessage, PollError
+from realtime_client.events import Event, Origin
+from realtime_client.status import Transport
+from realtime_client.store import DashboardStore
+from realtime_client.transports.base import Link, Received
+
+__all__ = ["Intake"]
+
+logger = logging.getLogger("realtime_client")
+
+DROP_WARNING_INTERVAL = 60.0
+EVENT_SIZE = 512
+"""What a polled event counts for in ``max_pending_bytes``: its own message was never seen."""
+
+
+class Intake:
+    """Takes what was read from a stream, and the answers to polls; each may come on a thread of its own."""
+
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        store: DashboardStore,
+        hub: Hub,
+        board: StatusBoard,
+        counters: Counters,
+        rejected: Rejected,
+        clock: Clock,
+    ) -> None:
+        self._codec = codec
+        self._store = store
+        self._hub = hub
+        self._board = board
+        self._counters = counters
+        self._rejected = rejected
+        self._clock = clock
+        self._quiet_until = float("-inf")
+
+    def take(self, received: Received, link: Link, before_hand_over: Callable[[list[Event]], None]) -> None:
+        """Take one batch; under ``overflow="block"`` this waits for room.
+
+        Args:
+            received: What the link gave.
+            link: Where it came from.
+            before_hand_over: Called with the decoded events before they are handed over.
+        """
+        at = self._clock.now()
+        self._board.last_message_at = at
+        decoded = self._codec.decode_batch(received.messages, received_at=at, origin=Origin.STREAM)
+        self._counters.add(bytes_received=received.size)
+        known = self._store.apply(decoded.events, received_at=at, transport=link.transport)
+        before_hand_over(decoded.events)
+        if decoded.malformed:
+            self.reject(decoded.malformed)
+        events, sizes = decoded.events, decoded.sizes
+        if known:
+            fresh = [index for index in range(len(events)) if index not in known]
+            events, sizes = [events[index] for index in fresh], [sizes[index] for index in fresh]
+        dropped = self._hub.publish(events, sizes)
+        if dropped and self._clock.monotonic() >= self._quiet_until and not self._hub.main.closed:
+            self._quiet_until = self._clock.monotonic() + DROP_WARNING_INTERVAL
+            logger.warning("callbacks are slower than the feed: %d events were dropped just now", dropped)
+
+    def reject(self, errors: list[MalformedMessage]) -> None:
+        """Count, keep, log and report messages that could not be understood."""
+        self._rejected.add(errors)
+        for error in errors:
+            self._hub.report(Notice(Topic.ERROR, error))
+
+    def take_answer(self, answer: Any, transport: Transport | None, *, through_hold: bool) -> int:
+        """Take the answer to a poll: what is new goes to the store and, marked as polled, to the callbacks.
+
+        Args:
+            answer: JSON text, or parsed JSON.
+            transport: What the store shall say of where it has its knowledge from; ``None`` leaves it as it is.
+            through_hold: Whether it comes before the stream's events that are held back, waiting for no room.
+
+        Returns:
+            How many events were new.
+
+        Raises:
+            PollError: The answer as a whole could not be understood.
+        """
+        at = self._clock.now()
+        try:
+            parsed = self._codec.parse(answer) if isinstance(answer, (str, bytes)) else answer
+            content = read_answer(parsed, self._codec, received_at=at)
+        except MalformedMessage as error:
+            self.reject([error])
+            raise PollError(f"the answer to a poll could not be understood: {error.reason}") from error
+        self._board.last_message_at = at
+        events = self._store.merge(content.logs, content.events, received_at=at, transport=transport)
+        if content.malformed:
+            self.reject(content.malformed)
+        self._hub.publish(events, [EVENT_SIZE] * len(events), through_hold=through_hold)
+        self._hub.main.nudge()  # those who watch the store may have news without any event
+        return len(events)
+
+    def unchanged(self, transport: Transport | None) -> None:
+        """A poll was answered with: nothing has changed."""
+        at = self._clock.now()
+        self._board.last_message_at = at
+        self._store.heard(at, transport)

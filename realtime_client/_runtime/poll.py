@@ -1,0 +1,169 @@
+"""The thread that polls: over and over while the stream cannot be had, or once, to fill in what was missed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from realtime_client._runtime.clock import Clock, Inbox
+from realtime_client._runtime.counters import Counters
+from realtime_client._runtime.intake import Intake
+from realtime_client.config import ClientConfig
+from realtime_client.errors import PollError
+from realtime_client.status import Transport
+from realtime_client.store import DashboardStore
+from realtime_client.transports.base import Poller
+
+__all__ = ["PollReport", "PollThread", "poll_once"]
+
+logger = logging.getLogger("realtime_client")
+
+LONGEST_DELAY = 60.0
+"""Failing polls are spaced out, up to this many seconds."""
+
+
+class PollReport:
+    """What one poll gave, as the reconnect thread is told.
+
+    Attributes:
+        thread: Who polled.
+        error: Why it failed, or ``None``.
+        recovered: How many new events it gave.
+        at: When it was asked (UTC).
+        last: Whether it was the last one.
+    """
+
+    def __init__(
+        self, thread: PollThread, error: PollError | None, *, recovered: int, at: datetime, last: bool
+    ) -> None:
+        self.thread = thread
+        self.error = error
+        self.recovered = recovered
+        self.at = at
+        self.last = last
+
+
+def poll_once(
+    poller: Poller,
+    *,
+    intake: Intake,
+    store: DashboardStore,
+    counters: Counters,
+    timeout: float,
+    transport: Transport | None,
+    through_hold: bool,
+) -> int:
+    """Ask once and take the answer over.
+
+    Returns:
+        How many events were new.
+
+    Raises:
+        PollError: It failed.
+    """
+    answer = poller.poll(store.newest_timestamp(), timeout)
+    recovered = 0 if answer is None else intake.take_answer(answer, transport, through_hold=through_hold)
+    if answer is None:
+        intake.unchanged(transport)
+    counters.add(polls=1)
+    return recovered
+
+
+class PollThread:
+    """One period of polling.
+
+    Args:
+        poller: Asks.
+        config: For the spacing.
+        intake, store, counters, clock: What the threads share.
+        report: Told of each poll.
+        only_once: Whether to fill in a gap with one poll, instead of standing in for the stream.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        *,
+        config: ClientConfig,
+        intake: Intake,
+        store: DashboardStore,
+        counters: Counters,
+        clock: Clock,
+        report: Callable[[PollReport], None],
+        only_once: bool,
+    ) -> None:
+        self._poller = poller
+        self._config = config
+        self._intake = intake
+        self._store = store
+        self._counters = counters
+        self._clock = clock
+        self._report = report
+        self._only_once = only_once
+        self._inbox: Inbox[bool] = Inbox()
+        self._stopped = False
+        self._failures = 0
+
+    def run(self) -> None:
+        """The thread's life."""
+        last = self._only_once
+        try:
+            while not self._stopped:
+                delay = self._poll(last=last)
+                if last:
+                    return
+                post: bool | None = self._clock.get(self._inbox, delay)
+                last = post is True
+        finally:
+            self._poller.close()
+
+    def finish(self) -> None:
+        """Poll one last time, now, and end."""
+        self._inbox.post(True)
+
+    def stop(self) -> None:
+        """End at once, whatever it waits for."""
+        self._stopped = True
+        self._poller.abort()
+        self._inbox.post(False)
+
+    def disown(self) -> None:
+        """In a forked child: let go of the parent's connections."""
+        self._poller.disown()
+
+    def _poll(self, *, last: bool) -> float:
+        """Poll, report, and return the delay before the next poll."""
+        at = self._clock.now()
+        error: PollError | None = None
+        recovered = 0
+        try:
+            recovered = poll_once(
+                self._poller,
+                intake=self._intake,
+                store=self._store,
+                counters=self._counters,
+                timeout=self._config.connect_timeout,
+                transport=None if self._only_once else Transport.POLLING,
+                through_hold=last,
+            )
+            self._failures = 0
+        except PollError as expected:
+            error = expected
+        except Exception as unexpected:
+            logger.exception("[%s] unexpected error on the poll thread", self._config.name)
+            error = PollError(f"unexpected {type(unexpected).__name__} on the poll thread")
+        if error is not None and not self._stopped:
+            self._failures += 1
+            level = logging.WARNING if self._failures == 1 else logging.DEBUG
+            logger.log(level, "[%s] %s", self._config.name, error)
+        if not self._stopped:
+            self._report(PollReport(self, error, recovered=recovered, at=at, last=last))
+        return self._delay(error)
+
+    def _delay(self, error: PollError | None) -> float:
+        interval = self._config.polling_interval
+        if error is None:
+            return interval
+        delay = min(interval * 2.0 ** min(self._failures - 1, 16), max(LONGEST_DELAY, interval))
+        return delay if error.retry_after is None else max(delay, error.retry_after)

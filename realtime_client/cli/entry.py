@@ -1,0 +1,141 @@
+"""The entry point: reads the arguments, runs the command, and turns every end into an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+from realtime_client import __version__
+from realtime_client.cli import demo, serve, tail
+from realtime_client.cli.exits import Exit, Failure, Terminated
+from realtime_client.cli.rendering import visible
+from realtime_client.cli.streams import abandon_output, say
+
+__all__ = ["main"]
+
+PROGRAM = "realtime-client"
+
+EPILOG = """\
+try it:
+  realtime-client demo                        see it work, without a server
+  realtime-client serve --tail app.log        serve the feed of a log
+  realtime-client tail                        follow it"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments without the program's name; ``None`` takes those of the process.
+
+    Returns:
+        The exit code; see `Exit`.
+    """
+    with _sigterm_raises():
+        try:
+            args = _arguments(argv)
+            _log_to_stderr(args.verbose)
+            code = int(args.run(args))
+            _flush()
+        except SystemExit as end:  # argparse has spoken already
+            code = end.code if isinstance(end.code, int) else Exit.FAILURE
+        except Failure as failure:
+            say(f"{PROGRAM}: error: {failure}")
+            code = failure.code
+        except BrokenPipeError:
+            abandon_output()
+            code = Exit.DONE
+        except OSError as error:
+            say(f"{PROGRAM}: error: {error.strerror or error}")
+            abandon_output()
+            code = Exit.FAILURE
+        except KeyboardInterrupt:
+            abandon_output()
+            code = Exit.INTERRUPTED
+        except Terminated:
+            abandon_output()
+            code = Exit.TERMINATED
+    return int(code)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog=PROGRAM, description="A real-time feed of log anomalies, from the command line.", epilog=EPILOG
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, module, summary in (
+        ("tail", tail, "follow a feed"),
+        ("serve", serve, "serve the feed of a log"),
+        ("demo", demo, "serve and follow, in one process"),
+    ):
+        command = commands.add_parser(name, help=summary, description=module.DESCRIPTION, epilog=module.EPILOG)
+        module.add_arguments(command)
+        command.add_argument(
+            "-v", "--verbose", action="count", default=0, help="log to standard error; twice for everything"
+        )
+        command.set_defaults(run=module.run)
+    args, strange = parser.parse_known_args(argv)
+    if strange:
+        # Named only by the part that cannot be a secret.
+        options = ", ".join(text.partition("=")[0] for text in strange if text.startswith("-") and text.strip("-"))
+        parser.error(f"unknown option {options}" if options else "too many arguments")
+    return args
+
+
+class _Parser(argparse.ArgumentParser):
+    """Keeps the help's layout, and takes no abbreviations: ``--token SECRET`` must not be read as ``--token-file``."""
+
+    def __init__(self, *, prog: str, description: str, epilog: str, **more: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """End with one line of what is wrong, and one of where to read on."""
+        say(f"{self.prog}: error: {message}")
+        say(f"'{self.prog} --help' says more")
+        self.exit(Exit.USAGE)
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    def terminate(*_: object) -> NoReturn:
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+class _OneSafeLine(logging.Formatter):
+    """Escapes what could command a terminal; a traceback keeps its lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        return "\n".join(map(visible, super().format(record).split("\n")))
+
+
+def _log_to_stderr(verbosity: int) -> None:
+    """Warnings of the embedded server by default, the whole package's log with ``-v`` and, in detail, with ``-vv``."""
+    logger = logging.getLogger("realtime_client" if verbosity else "realtime_client.demo")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneSafeLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])

@@ -1,0 +1,158 @@
+"""`shared`: one connection for a process and configuration, held through handles."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any
+
+import attrs
+
+from realtime_client._runtime.engine import Engine
+from realtime_client._runtime.iteration import EventIterator
+from realtime_client._runtime.process import watch
+from realtime_client.client import RealtimeClient, configuration, make_engine
+from realtime_client.config import ClientConfig
+from realtime_client.errors import ClientClosed, ConfigError
+from realtime_client.observers import Subscription
+
+__all__ = ["SharedClient", "shared"]
+
+
+@attrs.define(eq=False)
+class _Shared:
+    """One connection that several handles hold.
+
+    Attributes:
+        config: Its configuration.
+        engine: Its working parts.
+        references: How many handles hold it.
+    """
+
+    config: ClientConfig
+    engine: Engine
+    references: int = 0
+
+    def abandon(self, given_back: threading.Lock) -> None:
+        """A handle was collected; on the reconnect thread."""
+        if given_back.acquire(blocking=False) and _register.give_back(self):
+            self.engine.abandon()
+
+
+class _Register:
+    """The shared connections of this process, by URL."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards _by_url and the reference counts
+        self._by_url: dict[str, _Shared] = {}
+
+    def take(self, config: ClientConfig) -> _Shared:
+        """Take a reference to the connection of a configuration, made now if there is none."""
+        with self._lock:
+            entry = self._by_url.get(config.url)
+            if entry is None:
+                entry = self._by_url[config.url] = _Shared(config, make_engine(config))
+            elif entry.config != config:
+                differing = [a.name for a in attrs.fields(ClientConfig) if _differ(a.name, entry.config, config)]
+                raise ConfigError(
+                    f"shared: this URL is in use with another configuration; different: {', '.join(differing)}"
+                    " (callables and contexts are compared by identity)"
+                )
+            entry.references += 1
+            return entry
+
+    def give_back(self, entry: _Shared) -> bool:
+        """Give a reference back; whether it was the last one."""
+        with self._lock:
+            entry.references -= 1
+            if entry.references == 0 and self._by_url.get(entry.config.url) is entry:
+                del self._by_url[entry.config.url]
+            return entry.references == 0
+
+    def after_fork(self) -> None:
+        """A fresh lock in a child process: the parent's may be held by a thread that does not exist here."""
+        self._lock = threading.Lock()
+
+    def close_at_exit(self, timeout: float) -> None:
+        """Nothing: each engine is told by itself."""
+
+
+def _differ(name: str, one: ClientConfig, other: ClientConfig) -> bool:
+    return bool(getattr(one, name) != getattr(other, name))
+
+
+_register = _Register()
+watch(_register)
+
+
+class SharedClient(RealtimeClient):
+    """A handle on a shared connection: the whole client, but for its end.
+
+    `close` cancels this handle's own subscriptions and iterators and gives the connection back; the last handle's `close`
+    closes it. A closed handle cannot connect again; `shared` gives a new one.
+    """
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._entry = _register.take(config)
+        self._given_back = threading.Lock()  # acquired once, for ever: by the first close, or by the finaliser's
+        self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
+        self._iterators: weakref.WeakSet[EventIterator] = weakref.WeakSet()
+        self._hold(self._entry.engine, partial(self._entry.abandon, self._given_back))
+
+    @property
+    def closed(self) -> bool:
+        """Whether this handle was closed."""
+        return self._given_back.locked()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Cancel this handle's subscriptions and give the connection back; the last handle closes it.
+
+        Args:
+            timeout: As for `RealtimeClient.close`, for the last handle.
+        """
+        if not self._given_back.acquire(blocking=False):
+            return
+        for subscription in list(self._subscriptions):
+            subscription.cancel()
+        for iterator in list(self._iterators):
+            iterator.end()
+        if _register.give_back(self._entry):
+            self._entry.engine.close(timeout)
+
+    def _ask(self, *arguments: Any) -> None:
+        self._check()
+        super()._ask(*arguments)
+
+    def _subscribe(self, key: Hashable, callback: Callable[..., object], **how: bool) -> Subscription:
+        self._check()
+        subscription = super()._subscribe(key, callback, **how)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def _iterate(self, key: Hashable | None, *, name: str, timeout: float | None = None) -> EventIterator:
+        self._check()
+        iterator = super()._iterate(key, name=name, timeout=timeout)
+        self._iterators.add(iterator)
+        return iterator
+
+    def _check(self) -> None:
+        if self.closed:
+            raise ClientClosed("this handle is closed; shared() gives a new one")
+
+
+def shared(url: str | None = None, **options: Any) -> SharedClient:
+    """A handle on this process's one connection to a URL.
+
+    The first call makes the client, further calls with the same configuration share it. Making it does no I/O; the first
+    `connect` of any handle connects it for all.
+
+    Args:
+        url: The feed's address; ``ws://localhost:8080/ws`` by default.
+        options: Fields of `ClientConfig`; callables and contexts are compared by identity.
+
+    Raises:
+        ConfigError: An option is wrong, or the URL is in use with another configuration.
+    """
+    return SharedClient(configuration(url, None, options))

@@ -1,0 +1,302 @@
+"""HTTP polling by urllib3, and polling by a callable of the user's. Every poll has a deadline, and ends when told to."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from realtime_client import options
+from realtime_client._core.handshake import retry_after
+from realtime_client.config import ClientConfig
+from realtime_client.errors import ConnectError, PollError
+from realtime_client.redaction import show_url
+from realtime_client.transports.base import Poller
+from realtime_client.transports.dialing import Dial
+from realtime_client.transports.errands import Abandoned, Errands
+from realtime_client.transports.opening import credentials
+from realtime_client.transports.proxies import find_proxy
+
+__all__ = ["CallablePoller", "HttpPoller", "make_poller"]
+
+ANSWER_FACTOR = 16
+"""An answer may be this many times ``max_message_bytes``: it holds many messages."""
+CHUNK = 64 * 1024
+GZIP = 16 + zlib.MAX_WBITS
+
+
+def make_poller(config: ClientConfig) -> Poller | None:
+    """The poller that a configuration asks for, if any; no I/O."""
+    if config.polling_url is not None:
+        return HttpPoller(config, config.polling_url)
+    if config.poller is not None:
+        return CallablePoller(config, config.poller)
+    return None
+
+
+class CallablePoller:
+    """Polls by calling a function, on a thread that can be abandoned.
+
+    Args:
+        config: For names.
+        function: Called without arguments, or with the newest timestamp held if it demands one.
+    """
+
+    def __init__(self, config: ClientConfig, function: Callable[..., Any]) -> None:
+        self._name = config.name
+        self._function = function
+        self._wants_since = not _can_be_called(function)
+        self._errands = Errands()
+
+    def poll(self, since: datetime | None, timeout: float) -> Any:
+        """See `Poller.poll`."""
+
+        def call() -> Any:
+            return self._function(since) if self._wants_since else self._function()
+
+        try:
+            return self._errands.call(f"rtc-{self._name}-poller", call, time.monotonic() + timeout)
+        except Abandoned:
+            raise PollError(f"the poller did not return within {timeout:g} s") from None
+        except PollError:
+            raise
+        except Exception as error:
+            raise PollError(f"the poller raised {type(error).__name__}: {error}") from error
+
+    def abort(self) -> None:
+        """See `Poller.abort`."""
+        self._errands.abandon()
+
+    def close(self) -> None:
+        """See `Poller.close`."""
+
+    def disown(self) -> None:
+        """See `Poller.disown`."""
+
+
+class HttpPoller:
+    """Polls by HTTP GET: pooled, with gzip and ETag, without redirects, with a bounded answer.
+
+    Args:
+        config: For credentials, TLS, proxy and limits.
+        url: Where to.
+    """
+
+    def __init__(self, config: ClientConfig, url: str) -> None:
+        self._config = config
+        self._url = url
+        self._shown = show_url(url)
+        self._target = urlsplit(url)
+        self._limit = ANSWER_FACTOR * config.max_message_bytes
+        self._errands = Errands()
+        self._pool: urllib3.HTTPConnectionPool | None = None
+        self._etag: tuple[str, str] | None = None  # the path that was asked for, and its ETag
+        self._connections = _Connections(config)
+
+    def poll(self, since: datetime | None, timeout: float) -> Any:
+        """See `Poller.poll`."""
+        deadline = time.monotonic() + timeout
+        name = f"rtc-{self._config.name}-poll-request"
+        try:
+            return self._errands.call(name, lambda: self._request(since, deadline), deadline)
+        except Abandoned:
+            self._connections.abort()
+            raise PollError(f"polling {self._shown} was not done within {timeout:g} s") from None
+        except PollError:
+            raise
+        except ConnectError as error:
+            raise PollError(f"polling {self._shown} failed: {error}") from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise PollError(f"polling {self._shown} failed: {type(reason).__name__}") from error
+
+    def abort(self) -> None:
+        """See `Poller.abort`."""
+        self._errands.abandon()
+        self._connections.abort()
+
+    def close(self) -> None:
+        """See `Poller.close`."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def disown(self) -> None:
+        """See `Poller.disown`."""
+        self._connections.disown()
+
+    def _request(self, since: datetime | None, deadline: float) -> bytes | None:
+        path = self._target.path or "/"
+        query = [self._target.query] if self._target.query else []
+        if since is not None:
+            query.append(urlencode({"since": since.astimezone(UTC).isoformat().replace("+00:00", "Z")}))
+        path += "?" + "&".join(query) if query else ""
+        headers = {**self._credentials(), "Accept": "application/json", "Accept-Encoding": "gzip"}
+        if self._etag is not None and self._etag[0] == path:
+            headers["If-None-Match"] = self._etag[1]
+        answer = self._usable_pool().urlopen(
+            "GET",
+            path,
+            headers=headers,
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=max(0.001, deadline - time.monotonic()),
+        )
+        try:
+            return self._read(answer, path)
+        finally:
+            answer.release_conn()
+
+    def _credentials(self) -> dict[str, str]:
+        token, headers = self._config.token, self._config.headers
+        # This runs on a disposable thread, so that a user's function may take its time here.
+        token = options.Token().accept(token() if callable(token) else token)
+        headers = options.Header().accept(headers() if callable(headers) else headers)
+        if callable(token) or callable(headers):
+            raise PollError("the token or headers callable returned a callable")
+        return credentials(self._target, headers or {}, token)
+
+    def _usable_pool(self) -> urllib3.HTTPConnectionPool:
+        if self._pool is None:
+            host, port = self._target.hostname or "", self._target.port
+            if self._target.scheme == "https":
+                context = self._config.ssl_context or ssl.create_default_context(cafile=self._config.ca_file)
+                self._pool = _SecurePool(host, port, ssl_context=context, connections=self._connections)
+            else:
+                self._pool = _PlainPool(host, port, connections=self._connections)
+        return self._pool
+
+    def _read(self, answer: urllib3.BaseHTTPResponse, path: str) -> bytes | None:
+        if answer.status == 304:
+            answer.drain_conn()
+            return None
+        if answer.status != 200:
+            raise PollError(
+                f"polling {self._shown} was answered with {answer.status} {answer.reason or ''}".rstrip(),
+                status=answer.status,
+                retry_after=retry_after(answer.headers.get("Retry-After"), now=datetime.now(UTC)),
+            )
+        body = self._read_body(answer)
+        etag = answer.headers.get("ETag")
+        self._etag = None if etag is None else (path, etag)
+        return body
+
+    def _read_body(self, answer: urllib3.BaseHTTPResponse) -> bytes:
+        encoding = answer.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in ("identity", "gzip"):
+            raise PollError(f"polling {self._shown} was answered in the encoding {encoding!r}, which was not asked for")
+        inflate = zlib.decompressobj(GZIP) if encoding == "gzip" else None
+        body = bytearray()
+        for chunk in answer.stream(CHUNK, decode_content=False):
+            try:
+                # Never more than one byte past the limit, however far the bytes would inflate.
+                body += chunk if inflate is None else inflate.decompress(chunk, self._limit - len(body) + 1)
+            except zlib.error as error:
+                raise PollError(f"polling {self._shown} was answered with broken gzip data") from error
+            if len(body) > self._limit:
+                raise PollError(f"polling {self._shown} was answered with more than {self._limit} bytes")
+        if inflate is not None and not inflate.eof:
+            raise PollError(f"polling {self._shown} was answered with gzip data that break off")
+        return bytes(body)
+
+
+class _Connections:
+    """The sockets under urllib3's connections: dialled as the stream's are, and within reach of an abort."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
+        self._lock = threading.Lock()  # guards _dials and _aborted
+        self._dials: list[Dial] = []
+        self._aborted = False
+
+    def dial(self, scheme: str, host: str, port: int, timeout: float) -> Dial:
+        """A connected socket, through the proxy if there is one."""
+        dial = Dial()
+        with self._lock:
+            self._dials = [known for known in self._dials if not known.is_closed] + [dial]
+            aborted = self._aborted
+        if aborted:
+            dial.abort()
+        deadline = time.monotonic() + timeout
+        proxy = find_proxy(self._config.proxy, urlsplit(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"))
+        if proxy is None:
+            dial.connect(host, port, deadline)
+        else:
+            dial.through(proxy, host, port, deadline)
+        return dial
+
+    def abort(self) -> None:
+        """End whatever uses the sockets."""
+        with self._lock:
+            self._aborted = True
+            dials = list(self._dials)
+        for dial in dials:
+            dial.abort()
+
+    def disown(self) -> None:
+        """In a forked child, where nobody else is."""
+        for dial in self._dials:
+            dial.disown()
+
+
+class _Dialled:
+    """What both kinds of connection share: the way to their socket."""
+
+    scheme = "http"
+
+    def __init__(self, *arguments: Any, connections: _Connections, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._connections = connections
+        self._dial: Dial | None = None
+
+    def _new_conn(self: Any) -> Any:
+        try:
+            self._dial = self._connections.dial(self.scheme, self.host, self.port, self.timeout)
+        except Abandoned:
+            raise TimeoutError("the name look-up took too long") from None
+        self._dial.sock.settimeout(self.timeout)
+        return self._dial.sock
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        if self._dial is not None:
+            self._dial.sock = self.sock  # type: ignore[attr-defined]  # the TLS socket took the plain one's place
+
+
+class _PlainConnection(_Dialled, HTTPConnection):
+    """An HTTP connection over a dialled socket."""
+
+
+class _SecureConnection(_Dialled, HTTPSConnection):
+    """An HTTPS connection over a dialled socket."""
+
+    scheme = "https"
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+def _can_be_called(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called without arguments."""
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # a built-in without a signature
+        return True
+    return True
