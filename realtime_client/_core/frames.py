@@ -13,6 +13,8 @@ from typing import Final, NoReturn, TypeAlias
 
 import attrs
 
+from realtime_client._core.deflate import BrokenDeflateError, Inflate
+
 __all__ = [
     "BINARY",
     "CLOSE",
@@ -41,6 +43,7 @@ PONG: Final = 0xA
 _OPCODES: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 _FIN: Final = 0x80
 _RESERVED: Final = 0x70
+_RSV1: Final = 0x40
 _MASKED: Final = 0x80
 _FINAL_TEXT: Final = _FIN | TEXT
 _LENGTH_16: Final = 126
@@ -120,16 +123,20 @@ class FrameReader:
             allowed.
         expect_masked: ``False`` reads what a server sends (unmasked), ``True`` what a client sends (masked);
             the opposite is refused either way (RFC 6455 section 5.1).
+        inflate: For compressed messages (RFC 7692), where that was agreed; without it they are refused.
     """
 
-    def __init__(self, *, max_message_bytes: int, expect_masked: bool = False) -> None:
+    def __init__(self, *, max_message_bytes: int, expect_masked: bool = False, inflate: Inflate | None = None) -> None:
         self._max_message_bytes = max_message_bytes
         self._expect_masked = expect_masked
+        self._inflate = inflate
         self._ended = False
         self._tail = b""  # an incomplete header or control frame, so never more than 139 bytes
         # The message in progress: its opcode, or CONTINUATION (which cannot begin one) when there is none.
         self._opcode = CONTINUATION
         self._message = bytearray()
+        self._compressed = False
+        self._announced = 0  # payload bytes of its frames so far, as their headers tell
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         # The data frame in progress: what is still to come of its payload.
         self._left = 0
@@ -220,9 +227,8 @@ class FrameReader:
             if start > end:
                 return position
             length = _judge_length(length, int.from_bytes(data[extended:start]))
-        if opcode < CLOSE and len(self._message) + length > self._max_message_bytes:
-            size = len(self._message) + length
-            _refuse(1009, f"message of {size} bytes, allowed are {self._max_message_bytes}", size=size)
+        if opcode < CLOSE:
+            self._judge_size(first, opcode, length)
         mask = b""
         if self._expect_masked:
             start += 4
@@ -237,6 +243,8 @@ class FrameReader:
             return stop
         if opcode != CONTINUATION:
             self._opcode = opcode
+            self._compressed = bool(first & _RSV1)
+        self._announced += length
         self._left = length
         self._final = first >= _FIN
         self._mask = mask
@@ -245,8 +253,9 @@ class FrameReader:
     def _judge_frame(self, first: int, second: int) -> None:
         """Refuse what the two first bytes of a frame forbid (RFC 6455 section 5.2)."""
         opcode = first & 0x0F
-        # An extension that gives one of these bits a meaning is judged here, for the frames that may have it.
-        if first & _RESERVED:
+        # The first bit marks a compressed message, on its first frame (RFC 7692 section 6).
+        meaningful = _RSV1 if self._inflate is not None and opcode in (TEXT, BINARY) else 0
+        if first & _RESERVED & ~meaningful:
             _refuse(1002, "reserved bit set")
         if opcode not in _OPCODES:
             _refuse(1002, f"reserved opcode {opcode}")
@@ -263,6 +272,15 @@ class FrameReader:
         elif self._opcode != CONTINUATION:
             _refuse(1002, "new message before the last fragment of the one before")
 
+    def _judge_size(self, first: int, opcode: int, length: int) -> None:
+        """Refuse a data frame that makes its message too large, at its header."""
+        limit = self._max_message_bytes
+        size = self._announced + length
+        compressed = self._compressed if opcode == CONTINUATION else bool(first & _RSV1)
+        # What cannot be compressed grows by a little.
+        if size > (limit + limit // 256 + 64 if compressed else limit):
+            _refuse(1009, f"message of {size} bytes, allowed are {limit}", size=size)
+
     def _take(self, data: bytes, position: int, items: list[Item]) -> int:
         """Add what there is of a data frame's payload to the message, which it may complete."""
         chunk = data[position : position + self._left]
@@ -272,6 +290,8 @@ class FrameReader:
             chunk = _unmask(chunk, self._mask)
             self._mask = self._mask[taken % 4 :] + self._mask[: taken % 4]
         complete = self._final and not self._left
+        if self._compressed:
+            chunk = self._inflated(chunk, complete)
         self._message += chunk
         if self._opcode == TEXT:
             self._check_text(chunk, complete)
@@ -279,7 +299,20 @@ class FrameReader:
             items.append(str(self._message, "utf-8") if self._opcode == TEXT else bytes(self._message))
             self._opcode = CONTINUATION
             self._message = bytearray()
+            self._announced = 0
         return position + taken
+
+    def _inflated(self, chunk: bytes, complete: bool) -> bytes:
+        """Inflate part of a message, to no more than it may hold."""
+        room = self._max_message_bytes - len(self._message)
+        try:
+            result = self._inflate.inflate(chunk, room, last=complete) if self._inflate is not None else chunk
+        except BrokenDeflateError as error:
+            _refuse(1002, f"broken compression: {error}")
+        if len(result) > room:
+            limit = self._max_message_bytes
+            _refuse(1009, f"message inflates to more than {limit} bytes", size=limit + 1)
+        return result
 
     def _check_text(self, chunk: bytes, complete: bool) -> None:
         """Refuse text at its first wrong byte, be the rest still to come (RFC 6455 section 8.1)."""

@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl
 
 import attrs
 
+from realtime_client._core.deflate import Agreement, read_agreement
 from realtime_client.errors import ConnectError
 
 __all__ = [
@@ -168,18 +169,18 @@ def parse_answer(head: bytes) -> AnswerHead:
 
 
 def check_upgrade(
-    head: AnswerHead, *, key: str, subprotocols: Sequence[str], extensions: Sequence[str] = ()
-) -> str | None:
+    head: AnswerHead, *, key: str, subprotocols: Sequence[str], compression: bool = False
+) -> Agreement | None:
     """Judge the answer that is to open the WebSocket (RFC 6455 section 4.1, requirements 1 to 6 at its end).
 
     Args:
         head: The answer.
         key: The ``Sec-WebSocket-Key`` that was sent.
         subprotocols: The subprotocols that were asked for.
-        extensions: The names of the extensions that were offered.
+        compression: Whether permessage-deflate was offered, as `realtime_client._core.deflate.OFFER` has it.
 
     Returns:
-        The subprotocol that the server chose, or ``None``.
+        What was agreed on compression, or ``None``.
 
     Raises:
         ConnectError: The answer opens no WebSocket that was asked for; the message says why.
@@ -198,8 +199,11 @@ def check_upgrade(
         raise ConnectError(f"the server sent {len(accept)} Sec-WebSocket-Accept headers where one is due")
     if accept[0] != accept_key(key):
         raise ConnectError("the server's Sec-WebSocket-Accept does not match the key that was sent")
-    _check_extensions(headers, extensions)
-    return _chosen_subprotocol(headers, subprotocols)
+    _check_subprotocol(headers, subprotocols)
+    extensions = headers.values_of("Sec-WebSocket-Extensions")
+    if extensions and not compression:
+        raise ConnectError(f"the server chose an extension, and none was offered: {_shown(extensions)}")
+    return read_agreement(extensions)
 
 
 def retry_after(value: str | None, *, now: datetime) -> float | None:
@@ -375,24 +379,12 @@ def _is_key(key: str) -> bool:
         return False
 
 
-def _check_extensions(headers: Headers, offered: Sequence[str]) -> None:
-    if len(headers.values_of("Sec-WebSocket-Extensions")) > 1:
-        raise ConnectError("the server sent Sec-WebSocket-Extensions more than once")
-    for element in headers.tokens_of("Sec-WebSocket-Extensions"):
-        name = element.partition(";")[0].strip(" \t")
-        if name not in offered:
-            raise ConnectError(f"the server chose the extension {name[:40]!r}, which was not offered")
-
-
-def _chosen_subprotocol(headers: Headers, asked: Sequence[str]) -> str | None:
+def _check_subprotocol(headers: Headers, asked: Sequence[str]) -> None:
     chosen = headers.values_of("Sec-WebSocket-Protocol")
-    if not chosen:
-        return None
     if len(chosen) > 1:
         raise ConnectError("the server sent Sec-WebSocket-Protocol more than once")
-    if chosen[0] not in asked:
+    if chosen and chosen[0] not in asked:
         raise ConnectError(f"the server chose the subprotocol {chosen[0][:40]!r}, which was not asked for")
-    return chosen[0]
 
 
 def _shown(values: Sequence[str]) -> str:

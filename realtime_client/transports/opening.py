@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, unquote
 
 import websocket
 
+from realtime_client._core.deflate import OFFER, Agreement
 from realtime_client._core.handshake import AnswerHead, check_upgrade, parse_answer, retry_after
 from realtime_client._version import __version__
 from realtime_client.errors import AuthenticationError, ConnectError, HandshakeRejected
@@ -50,21 +51,24 @@ def open_websocket(
     *,
     headers: Mapping[str, str],
     subprotocols: tuple[str, ...],
+    compression: bool,
     deadline: float,
-) -> bytes:
+) -> tuple[bytes, Agreement | None]:
     """Do the opening handshake.
 
     Returns:
-        Bytes of frames that came along with the answer.
+        Bytes of frames that came along with the answer, and what was agreed on compression.
 
     Raises:
         HandshakeRejected: The server answered with something else than 101.
         ConnectError: The answer is not what it must be.
     """
-    guard = _Guard(sock, subprotocols, deadline)
+    guard = _Guard(sock, subprotocols, compression, deadline)
     lines = [f"{name}: {value}" for name, value in headers.items()]
     if subprotocols:  # not by the library's own option, which refuses a server that chooses none
         lines.append("Sec-WebSocket-Protocol: " + ", ".join(subprotocols))
+    if compression:
+        lines.append(f"Sec-WebSocket-Extensions: {OFFER}")
     host = f"[{target.hostname}]" if ":" in (target.hostname or "") else target.hostname
     port = "" if target.port is None else f":{target.port}"
     url = f"{target.scheme}://{host}{port}{target.path}" + (f"?{target.query}" if target.query else "")
@@ -74,20 +78,22 @@ def open_websocket(
         )
     except websocket.WebSocketException as error:
         raise ConnectError(f"the handshake failed: {error}") from error
-    return guard.rest
+    return guard.rest, guard.agreement
 
 
 class _Guard:
     """What websocket-client takes for the socket: it reads the answer itself, judges it and hands on what is left."""
 
-    def __init__(self, sock: socket.socket, subprotocols: tuple[str, ...], deadline: float) -> None:
+    def __init__(self, sock: socket.socket, subprotocols: tuple[str, ...], compression: bool, deadline: float) -> None:
         self._sock = sock
         self._subprotocols = subprotocols
+        self._compression = compression
         self._deadline = deadline
         self._key = ""
         self._judged: bytes | None = None
         self._position = 0
         self.rest = b""
+        self.agreement: Agreement | None = None
 
     def send(self, data: bytes) -> int:
         """Write the request, and remember its key."""
@@ -120,7 +126,9 @@ class _Guard:
     def _judge(self, answer: AnswerHead) -> bytes:
         if answer.status != 101:
             raise _rejection(answer, self.rest)
-        check_upgrade(answer, key=self._key, subprotocols=self._subprotocols)
+        self.agreement = check_upgrade(
+            answer, key=self._key, subprotocols=self._subprotocols, compression=self._compression
+        )
         due = [f"{name}: {value}" for name, value in answer.headers if name.lower() in DUE]
         return "\r\n".join(["HTTP/1.1 101 Switching Protocols", *due, "", ""]).encode("latin-1")
 

@@ -12,6 +12,7 @@ import websocket
 from websocket import ABNF
 
 from realtime_client import options
+from realtime_client._core.deflate import Inflate
 from realtime_client._core.frames import Close, FrameReader, Ping, Pong, Violation, close_payload
 from realtime_client.config import ClientConfig
 from realtime_client.errors import (
@@ -129,8 +130,16 @@ class WebSocketLink:
         if secure:
             dial.secure(self._usable_context(), host, deadline)
         assert dial.sock is not None
-        self._first = open_websocket(
-            dial.sock, target, headers=headers, subprotocols=config.subprotocols, deadline=deadline
+        self._first, agreement = open_websocket(
+            dial.sock,
+            target,
+            headers=headers,
+            subprotocols=config.subprotocols,
+            compression=config.compression,
+            deadline=deadline,
+        )
+        self._frames = FrameReader(
+            max_message_bytes=config.max_message_bytes, inflate=None if agreement is None else Inflate(agreement)
         )
         self._stream = TlsStream(dial.sock) if isinstance(dial.sock, ssl.SSLSocket) else PlainStream(dial.sock)
         if self._failure is not None:

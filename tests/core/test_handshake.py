@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realtime_client._core.deflate import Agreement
 from realtime_client._core.handshake import (
     MAX_HEAD_BYTES,
     MAX_HEADERS,
@@ -185,15 +186,15 @@ def test_check_upgrade_reads_connection_over_several_headers() -> None:
     assert check_upgrade(head, key=KEY, subprotocols=()) is None
 
 
-def test_check_upgrade_returns_the_chosen_subprotocol() -> None:
+def test_check_upgrade_allows_a_subprotocol_that_was_asked_for() -> None:
     head = answer(*ANSWER, ("Sec-WebSocket-Protocol", "logs.v1"))
-    assert check_upgrade(head, key=KEY, subprotocols=["logs.v2", "logs.v1"]) == "logs.v1"
+    assert check_upgrade(head, key=KEY, subprotocols=["logs.v2", "logs.v1"]) is None
 
 
-@pytest.mark.parametrize("value", ["permessage-deflate", "permessage-deflate; server_max_window_bits=10", ""])
-def test_check_upgrade_allows_an_offered_extension(value: str) -> None:
-    head = answer(*ANSWER, ("Sec-WebSocket-Extensions", value))
-    assert check_upgrade(head, key=KEY, subprotocols=(), extensions=["permessage-deflate"]) is None
+def test_check_upgrade_returns_what_was_agreed_on_compression() -> None:
+    head = answer(*ANSWER, ("Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=10"))
+    assert check_upgrade(head, key=KEY, subprotocols=(), compression=True) == Agreement(window_bits=10)
+    assert check_upgrade(answer(*ANSWER), key=KEY, subprotocols=(), compression=True) is None
 
 
 @pytest.mark.parametrize(
@@ -214,12 +215,7 @@ def test_check_upgrade_allows_an_offered_extension(value: str) -> None:
             "does not match the key",
         ),
         (answer(*without(ANSWER, "Sec-WebSocket-Accept"), ("Sec-WebSocket-Accept", "")), "does not match the key"),
-        (answer(*ANSWER, ("Sec-WebSocket-Extensions", "permessage-deflate")), "extension 'permessage-deflate'"),
-        (answer(*ANSWER, ("Sec-WebSocket-Extensions", "x-one, x-two; a=b")), "extension 'x-two'"),
-        (
-            answer(*ANSWER, ("Sec-WebSocket-Extensions", "x-one"), ("Sec-WebSocket-Extensions", "x-one")),
-            "Sec-WebSocket-Extensions more than once",
-        ),
+        (answer(*ANSWER, ("Sec-WebSocket-Extensions", "permessage-deflate")), "none was offered: 'permessage-deflate'"),
         (answer(*ANSWER, ("Sec-WebSocket-Protocol", "chat")), "subprotocol 'chat', which was not asked for"),
         (answer(*ANSWER, ("Sec-WebSocket-Protocol", "LOGS.v1")), "subprotocol 'LOGS.v1'"),
         (answer(*ANSWER, ("Sec-WebSocket-Protocol", "")), "subprotocol ''"),
@@ -232,7 +228,7 @@ def test_check_upgrade_allows_an_offered_extension(value: str) -> None:
 )
 def test_check_upgrade_refuses(head: AnswerHead, problem: str) -> None:
     with pytest.raises(ConnectError) as caught:
-        check_upgrade(head, key=KEY, subprotocols=["logs.v1", "logs.v2"], extensions=["x-one"])
+        check_upgrade(head, key=KEY, subprotocols=["logs.v1", "logs.v2"])
     assert problem in str(caught.value)
 
 
@@ -374,7 +370,8 @@ def test_headers_are_a_mapping_of_the_first_values() -> None:
 def test_upgrade_answer_is_accepted_by_the_client_side() -> None:
     head = upgrade_answer(request(*REQUEST), subprotocol="logs.v1", headers=[("X-Server", "demo")])
     read = parse_answer(head)
-    assert check_upgrade(read, key=KEY, subprotocols=["logs.v1"]) == "logs.v1"
+    assert check_upgrade(read, key=KEY, subprotocols=["logs.v1"]) is None
+    assert read.get("Sec-WebSocket-Protocol") == "logs.v1"
     assert read.get("X-Server") == "demo"
 
 

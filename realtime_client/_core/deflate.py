@@ -1,0 +1,106 @@
+"""permessage-deflate, the receiving half of a client (RFC 7692): nothing is compressed on the way out."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from realtime_client.errors import ConnectError
+
+__all__ = ["EXTENSION", "OFFER", "Agreement", "BrokenDeflateError", "Inflate", "read_agreement"]
+
+EXTENSION: Final = "permessage-deflate"
+OFFER: Final = "permessage-deflate; client_max_window_bits; client_no_context_takeover"
+"""What is offered. The client's half is settled for the least, since the client never compresses."""
+
+_TAIL: Final = b"\x00\x00\xff\xff"  # what the sender strips from each message (section 7.2.1)
+_FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
+_SIZES: Final = ("server_max_window_bits", "client_max_window_bits")
+
+
+@attrs.frozen
+class Agreement:
+    """What the server agreed to (RFC 7692 section 7.1).
+
+    Attributes:
+        window_bits: The server's window, 8 to 15.
+        takeover: Whether the server keeps its window from message to message.
+    """
+
+    window_bits: int = 15
+    takeover: bool = True
+
+
+def read_agreement(values: Sequence[str]) -> Agreement | None:
+    """Read the ``Sec-WebSocket-Extensions`` of an answer to `OFFER`.
+
+    Args:
+        values: The header's values.
+
+    Returns:
+        What was agreed, or ``None`` where the server wants no compression.
+
+    Raises:
+        ConnectError: It agrees to something that was not offered, or not in the form of RFC 7692.
+    """
+    if not any(value.strip(" \t") for value in values):
+        return None
+    if len(values) > 1 or "," in values[0]:
+        raise ConnectError("the server agreed to more than one extension")
+    name, *parameters = (part.strip(" \t") for part in values[0].split(";"))
+    if name != EXTENSION:
+        raise ConnectError("the server agreed to an extension that was not offered")
+    found: dict[str, str] = {}
+    for parameter in parameters:
+        key, sign, value = (part.strip(" \t") for part in parameter.partition("="))
+        value = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+        is_flag, is_size = key in _FLAGS and not sign, key in _SIZES and value in map(str, range(8, 16))
+        if key in found or not (is_flag or is_size):
+            raise ConnectError(f"the server's parameters for {EXTENSION} are not those of RFC 7692")
+        found[key] = value
+    return Agreement(
+        window_bits=int(found.get("server_max_window_bits", "15")), takeover="server_no_context_takeover" not in found
+    )
+
+
+class BrokenDeflateError(Exception):
+    """What came is no deflate data."""
+
+
+class Inflate:
+    """Inflates the messages of one connection; its context is made with the first of them.
+
+    Args:
+        agreement: What the server agreed to.
+    """
+
+    def __init__(self, agreement: Agreement) -> None:
+        self._window_bits = agreement.window_bits
+        self._takeover = agreement.takeover
+        self._context: zlib._Decompress | None = None
+
+    def inflate(self, data: bytes, room: int, *, last: bool) -> bytes:
+        """Inflate the next part of a message, never to more than one byte past ``room``.
+
+        Args:
+            data: Compressed payload.
+            room: Bytes that the message may still grow by; a longer result says that it is too large.
+            last: Whether the message ends with this part.
+
+        Raises:
+            BrokenDeflateError: It is no deflate data.
+        """
+        context = self._context
+        if context is None:
+            context = self._context = zlib.decompressobj(-self._window_bits)
+        try:
+            result = context.decompress(data + _TAIL if last else data, room + 1)
+        except zlib.error as error:
+            raise BrokenDeflateError(str(error)) from None
+        if context.eof or (last and not self._takeover):
+            # A block may say that it is the final one (section 7.2.3.4); what follows begins afresh.
+            self._context = None
+        return result

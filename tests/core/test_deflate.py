@@ -1,0 +1,156 @@
+"""permessage-deflate: the agreement, and inflating what an independent implementation has compressed."""
+
+from __future__ import annotations
+
+import tracemalloc
+import zlib
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+
+from realtime_client._core.deflate import Agreement, Inflate, read_agreement
+from realtime_client._core.frames import FrameReader, Violation, encode_frame
+from realtime_client.errors import ConnectError
+
+LIMIT = 1 << 16
+
+
+def reader(*, window_bits: int = 15, takeover: bool = True, limit: int = LIMIT) -> FrameReader:
+    return FrameReader(max_message_bytes=limit, inflate=Inflate(Agreement(window_bits, takeover)))
+
+
+def compressed(texts: Sequence[str], *, window_bits: int = 15, takeover: bool = True) -> list[bytes]:
+    """What the websockets library sends for these texts."""
+    extension = PerMessageDeflate(False, not takeover, 15, window_bits)
+    frames = [extension.encode(Frame(Opcode.TEXT, text.encode())) for text in texts]
+    return [encode_frame(1, bytes(frame.data), rsv=4 if frame.rsv1 else 0) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("values", "agreed"),
+    [
+        ([], None),
+        ([""], None),
+        (["permessage-deflate"], Agreement()),
+        (["permessage-deflate; server_no_context_takeover"], Agreement(takeover=False)),
+        (["permessage-deflate;server_max_window_bits=9 ; client_max_window_bits=15"], Agreement(window_bits=9)),
+        (['permessage-deflate; server_max_window_bits="8"; client_no_context_takeover'], Agreement(window_bits=8)),
+    ],
+)
+def test_read_agreement(values: list[str], agreed: Agreement | None) -> None:
+    assert read_agreement(values) == agreed
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["permessage-bzip2"],
+        ["permessage-deflate, permessage-deflate"],
+        ["permessage-deflate", "permessage-deflate"],
+        ["permessage-deflate; server_max_window_bits"],
+        ["permessage-deflate; server_max_window_bits=7"],
+        ["permessage-deflate; server_max_window_bits=16"],
+        ["permessage-deflate; server_max_window_bits=010"],
+        ["permessage-deflate; server_no_context_takeover=1"],
+        ["permessage-deflate; server_no_context_takeover; server_no_context_takeover"],
+        ["permessage-deflate; speed=9"],
+    ],
+)
+def test_read_agreement_refuses(values: list[str]) -> None:
+    with pytest.raises(ConnectError):
+        read_agreement(values)
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+@pytest.mark.parametrize("window_bits", [9, 10, 15])
+def test_inflates_what_websockets_compressed(takeover: bool, window_bits: int) -> None:
+    texts = [f"message {n} " * n for n in range(40)] + ["", "\U0001f600" * 500]
+    stream = b"".join(compressed(texts, window_bits=window_bits, takeover=takeover))
+    assert reader(window_bits=window_bits, takeover=takeover).feed(stream) == texts
+
+
+@given(st.lists(st.text(max_size=300), max_size=6), st.integers(1, 40), st.booleans())
+def test_any_cut_gives_the_same(texts: list[str], step: int, takeover: bool) -> None:
+    stream = b"".join(compressed(texts, takeover=takeover))
+    read = reader(takeover=takeover)
+    assert [item for at in range(0, len(stream), step) for item in read.feed(stream[at : at + step])] == texts
+
+
+def test_fragments_of_one_compressed_message() -> None:
+    payload = compressed(["fragmented " * 50])[0][2:]
+    frames = [encode_frame(1, payload[:5], fin=False, rsv=4), encode_frame(9, b"p"), encode_frame(0, payload[5:])]
+    items = reader().feed(b"".join(frames))
+    assert items[1:] == ["fragmented " * 50]
+
+
+def test_compressed_and_plain_messages_mix() -> None:
+    stream = compressed(["a" * 100])[0] + encode_frame(1, b"plain") + encode_frame(2, b"\x00bin")
+    assert reader().feed(stream) == ["a" * 100, "plain", b"\x00bin"]
+
+
+def test_a_final_deflate_block_begins_the_context_afresh() -> None:
+    """RFC 7692 section 7.2.3.4."""
+
+    def final(text: bytes) -> bytes:
+        context = zlib.compressobj(wbits=-15)
+        return encode_frame(1, context.compress(text) + context.flush() + b"\x00", rsv=4)
+
+    assert reader().feed(final(b"Hello") + final(b"Hello again")) == ["Hello", "Hello again"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (encode_frame(1, b"\xff\xff\xff", rsv=4), 1002),  # no deflate data
+        (encode_frame(9, b"", rsv=4), 1002),  # a control frame is never compressed
+        (encode_frame(1, b"a", fin=False) + encode_frame(0, b"b", rsv=4), 1002),  # only the first frame says so
+        (encode_frame(1, b"", rsv=2), 1002),
+    ],
+)
+def test_refuses(frame: bytes, code: int) -> None:
+    (violation,) = reader().feed(frame)
+    assert isinstance(violation, Violation)
+    assert violation.code == code
+
+
+def test_refuses_invalid_utf_8_inside_compressed_text() -> None:
+    context = zlib.compressobj(wbits=-15)
+    data = context.compress(b"ok \xff") + context.flush(zlib.Z_SYNC_FLUSH)
+    (violation,) = reader().feed(encode_frame(1, data[:-4], rsv=4))
+    assert isinstance(violation, Violation)
+    assert violation.code == 1007
+
+
+def test_without_an_agreement_a_compressed_frame_is_refused() -> None:
+    (violation,) = FrameReader(max_message_bytes=LIMIT).feed(compressed(["text"])[0])
+    assert isinstance(violation, Violation)
+    assert violation.code == 1002
+
+
+def test_a_bomb_is_refused_at_the_limit_and_not_after() -> None:
+    context = zlib.compressobj(9, wbits=-15)
+    bomb = context.compress(bytes(64 * 1024 * 1024)) + context.flush(zlib.Z_SYNC_FLUSH)
+    frame = encode_frame(2, bomb[:-4], rsv=4)
+    read = reader(limit=70_000)
+    tracemalloc.start()
+    try:
+        (violation,) = read.feed(frame)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(violation, Violation)
+    assert violation.code == 1009
+    assert peak < 1_000_000
+
+
+def test_exactly_the_limit_is_allowed() -> None:
+    text = "".join(chr(33 + n * n % 90) for n in range(5000))
+    frame = compressed([text])[0]
+    assert reader(limit=5000).feed(frame) == [text]
+    (violation,) = reader(limit=4999).feed(frame)
+    assert isinstance(violation, Violation)
+    assert violation.code == 1009
