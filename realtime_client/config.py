@@ -30,7 +30,7 @@ C = TypeVar("C", bound="ClientConfig")
 
 
 def _option(default: Any, rule: options.Rule, doc: str) -> Any:
-    return attrs.field(default=default, kw_only=True, metadata={"rule": rule, "doc": doc}, repr=rule.show)
+    return attrs.field(default=default, metadata={"rule": rule, "doc": doc}, repr=rule.show)
 
 
 def _seconds(default: float, doc: str, *, above: bool = True) -> Any:
@@ -57,7 +57,7 @@ class TokenFile:
             return file.read().strip()
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class ClientConfig:
     """The options of a client, checked when it is made: one `ConfigError` names every wrong field.
 
@@ -67,6 +67,7 @@ class ClientConfig:
 
     url: str = attrs.field(
         default="ws://localhost:8080/ws",
+        kw_only=False,
         metadata={
             "rule": options.Url(("ws", "wss")),
             "doc": "Where the feed is. A user name and password in it become an Authorization header.",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import weakref
 from collections.abc import Callable, Hashable
-from functools import partial
 from typing import Any
 
 import attrs
@@ -35,11 +35,6 @@ class _Shared:
     engine: Engine
     references: int = 0
 
-    def abandon(self, given_back: threading.Lock) -> None:
-        """A handle was collected; on the reconnect thread."""
-        if given_back.acquire(blocking=False) and _register.give_back(self):
-            self.engine.abandon()
-
 
 class _Register:
     """The shared connections of this process, by URL."""
@@ -47,9 +42,12 @@ class _Register:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards _by_url and the reference counts
         self._by_url: dict[str, _Shared] = {}
+        # The references of handles that were collected. Their finalisers may run anywhere, even under the lock.
+        self.dropped: queue.SimpleQueue[tuple[_Shared, threading.Lock]] = queue.SimpleQueue()
 
     def take(self, config: ClientConfig) -> _Shared:
         """Take a reference to the connection of a configuration, made now if there is none."""
+        self.collect()
         with self._lock:
             entry = self._by_url.get(config.url)
             if entry is None:
@@ -70,6 +68,16 @@ class _Register:
             if entry.references == 0 and self._by_url.get(entry.config.url) is entry:
                 del self._by_url[entry.config.url]
             return entry.references == 0
+
+    def collect(self) -> None:
+        """Give the references of collected handles back."""
+        while True:
+            try:
+                entry, given_back = self.dropped.get_nowait()
+            except queue.Empty:
+                return
+            if given_back.acquire(blocking=False) and self.give_back(entry):
+                entry.engine.abandon()
 
     def after_fork(self) -> None:
         """A fresh lock in a child process: the parent's may be held by a thread that does not exist here."""
@@ -99,7 +107,9 @@ class SharedClient(RealtimeClient):
         self._given_back = threading.Lock()  # acquired once, for ever: by the first close, or by the finaliser's
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._iterators: weakref.WeakSet[EventIterator] = weakref.WeakSet()
-        self._hold(self._entry.engine, partial(self._entry.abandon, self._given_back))
+        self._hold(self._entry.engine, _register.collect)
+        # Finalisers run from the newest to the oldest: the reference is in the queue before the engine is told to look.
+        weakref.finalize(self, _register.dropped.put, (self._entry, self._given_back)).atexit = False
 
     @property
     def closed(self) -> bool:

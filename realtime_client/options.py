@@ -36,6 +36,8 @@ __all__ = [
 TOKEN_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 OURS = ("host", "upgrade", "connection", "sec-websocket-")
 """Headers that the handshake itself sets (RFC 6455 section 4.1)."""
+SHOWN = 120
+"""Characters of a value in messages and in a configuration's ``repr``."""
 
 
 class Refused(ValueError):
@@ -59,13 +61,17 @@ class Rule(Protocol):
         """The value for people, without secrets."""
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
 class _Shown:
     def show(self, value: Any) -> str:
         try:
             text = repr(value)
         except ValueError:  # an int of thousands of digits
             return f"(a {type(value).__name__} without a text)"
-        return text if len(text) <= 80 else text[:79] + "…"
+        return _short(text)
 
     def parse(self, text: str) -> Any:
         return text
@@ -187,7 +193,7 @@ class Url(_Shown):
         """The URL without its secrets; what is no text may be another library's URL, and stays hidden."""
         if value is None or (isinstance(value, str) and value in self.words):
             return repr(value)
-        return show_url(value) if isinstance(value, str) else f"(a {type(value).__name__}, hidden)"
+        return _short(show_url(value)) if isinstance(value, str) else f"(a {type(value).__name__}, hidden)"
 
 
 @attrs.frozen

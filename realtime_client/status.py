@@ -156,7 +156,7 @@ class RetryDecision:
         spread: The range of seconds that the next delay is drawn from; ``None`` for the usual backoff.
     """
 
-    action: str = "retry"
+    action: str = attrs.field(default="retry", validator=attrs.validators.in_(("retry", "renew", "fatal")))
     at_least: float | None = None
     spread: tuple[float, float] | None = None
 

@@ -251,7 +251,7 @@ class DashboardStore:
                         left = None if deadline is None else deadline - self._clock()
                         if left is not None and left <= 0:
                             raise TimeoutError(f"the store did not come to the awaited state in {timeout:g} s")
-                        self._changed.wait(left)
+                        self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
                 finally:
                     self._waiting -= 1
                 snapshot = self._current()

@@ -14,6 +14,8 @@ from realtime_client.status import RetryDecision
 
 __all__ = ["Attempts", "delay_before"]
 
+LONGEST_DELAY = 1e6
+"""Nothing waits longer, in seconds, whatever a ``retry_policy`` says: "never" is twelve days here."""
 Uniform = Callable[[float, float], float]
 """A source of randomness: ``random.uniform`` or a seeded one."""
 
@@ -87,7 +89,7 @@ class Attempts:
         if decision.at_least is not None and delay < decision.at_least:
             # Not before the time that the server named, and not all clients at that very moment.
             delay = decision.at_least + uniform(0.0, config.reconnect_jitter * config.reconnect_delay)
-        return delay
+        return min(delay, LONGEST_DELAY)
 
     def _jittered(self, seconds: float) -> float:
         jitter = self._config.reconnect_jitter

@@ -20,7 +20,7 @@ from realtime_client.errors import (
 )
 from realtime_client.status import RetryDecision
 
-__all__ = ["STRIKES", "STRIKE_CODES", "TABLE", "Row", "Situation", "decide"]
+__all__ = ["LONGEST_RETRY_AFTER", "STRIKES", "STRIKE_CODES", "TABLE", "Row", "Situation", "decide"]
 
 STRIKE_CODES = frozenset({1002, 1003, 1007, 1008, 1010})
 """Close codes that say "your fault" (RFC 6455 section 7.4.1): worth another try or two, not for ever."""

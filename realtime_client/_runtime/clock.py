@@ -16,6 +16,9 @@ __all__ = ["Clock", "Inbox"]
 
 T = TypeVar("T")
 
+LONGEST_WAIT = 1e6
+"""No wait is longer, in seconds: the system's own types end somewhere. Whoever waits looks at the time again."""
+
 
 class Inbox(Generic[T]):
     """A thread's one waker: a queue that any thread, a finaliser included, may post to."""
@@ -43,10 +46,10 @@ class Clock:
     def get(self, inbox: Inbox[T], timeout: float | None) -> T | None:
         """Wait for the next item of an inbox; ``None`` when the time is up."""
         try:
-            return inbox.queue.get(timeout=None if timeout is None else max(timeout, 0.0))
+            return inbox.queue.get(timeout=None if timeout is None else min(max(timeout, 0.0), LONGEST_WAIT))
         except queue.Empty:
             return None
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
         """Wait on a held condition until it is notified or the time is up."""
-        condition.wait(timeout)
+        condition.wait(None if timeout is None else min(timeout, LONGEST_WAIT))

@@ -11,7 +11,7 @@ from realtime_client._runtime.clock import Clock
 from realtime_client._runtime.counters import Counters
 from realtime_client._runtime.hub import Topic
 from realtime_client._runtime.mailbox import Mailbox, Notice, Run
-from realtime_client.errors import CallbackError, RealtimeError
+from realtime_client.errors import CallbackError, RealtimeError, describe
 from realtime_client.events import Event
 from realtime_client.observers import Lane, ObserverRegistry, Subscription
 from realtime_client.status import StatusChange
@@ -130,7 +130,7 @@ class CallbackLane(Lane):
         if isinstance(argument, RealtimeError):
             return  # a callback of on_error: told of its own errors, it would raise for ever
         wrapped = CallbackError(
-            f"callback {subscription.name} raised {type(error).__name__}: {_text(error)}",
+            f"callback {subscription.name} raised {describe(error)}",
             callback=subscription.name,
             argument=argument,
         )
@@ -186,10 +186,3 @@ class Dispatcher(CallbackLane):
         """Call, but not after close(), also one from within the callback before: then only state changes are told."""
         if not self.mailbox.closed:
             self._call(subscription, function, argument)
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - user code, too
-        return "(its text cannot be had)"

@@ -54,6 +54,7 @@ class _Run:
 
     inbox: Inbox[Post]
     supervisor: Supervisor
+    last_request: Request
     thread: ClientThread | None = None
     lanes: list[CallbackLane] = attrs.Factory(list)
     threads: list[ClientThread] = attrs.Factory(list)
@@ -155,8 +156,11 @@ class Engine:
         for part in (self.threads, self.registry, self.counters, self.store, self.hub):
             part.after_fork()
         for lane in self._own_lanes:
+            if lane.side is not None:
+                lane.side.active = False
             lane.run = lane.side = None
-        self.board.reset(self._first_status())
+        if self.board.present.state is not ConnectionState.CLOSED:
+            self.board.reset(self._first_status())
 
     def close_at_exit(self, timeout: float) -> None:
         """The interpreter ends."""
@@ -179,9 +183,11 @@ class Engine:
     def request(self, fact: Fact, reply: Inbox[Outcome] | None = None) -> None:
         """Ask for a connection, beginning a run where there is none."""
         with self._lock:
+            request = Request(fact, reply)
             if self._run is None or self._run.closing:
-                self._run = self._begin(self._run)
-            self._run.inbox.post(Request(fact, reply))
+                self._run = self._begin(self._run, request)
+            self._run.last_request = request
+            self._run.inbox.post(request)
 
     def close(self, timeout: float | None) -> None:
         """End the run within one deadline, and say what did not end."""
@@ -203,14 +209,17 @@ class Engine:
             # Never connected: there is nobody to tell, and nothing to end but what waits for the store.
             self.board.reset(attrs.evolve(self._first_status(), state=ConnectionState.CLOSED))
             self.store.end(ClientClosed("the client was closed"))
-        if run is None or not first:
+            return None, self.hub.close()
+        if not first:
             return run, 0
         discarded = self.hub.close()
         run.inbox.post(Close(deadline))
         return run, discarded
 
     def abandon(self) -> None:
-        """Nobody holds the client any more: close it, from the reconnect thread."""
+        """Nobody holds the client any more: close it. On the reconnect thread, or where it never ran."""
+        if self._run is None:
+            return
         self._close(self.clock.monotonic() + self.config.close_timeout)
         try:
             warnings.warn(f"client {self.config.name!r} was dropped without close()", ResourceWarning, stacklevel=2)
@@ -240,7 +249,7 @@ class Engine:
                 run.supervisor.lingering,
             )
 
-    def _begin(self, previous: _Run | None) -> _Run:
+    def _begin(self, previous: _Run | None, request: Request) -> _Run:
         inbox: Inbox[Post] = Inbox()
         self._attempts.reset()
         supervisor = Supervisor(
@@ -269,7 +278,7 @@ class Engine:
             announcer=self._announcer,
             closed=self.store.end,
         )
-        run = _Run(inbox, supervisor)
+        run = _Run(inbox, supervisor, request)
         run.thread = self.threads.start("reconnect", partial(self._live, run, previous))
         return run
 
@@ -315,7 +324,6 @@ class Engine:
                 counters=self.counters,
                 timeout=timeout,
                 transport=None if self.board.connected else Transport.POLLING,
-                through_hold=True,
             )
         finally:
             poller.close()
@@ -352,13 +360,16 @@ class Engine:
         self.check_wait(name)
         wants = _matcher(key) if key is not None else _nothing
         side = SideLane(self._mailbox(name, max_events=ITERATOR_BUFFER), wants)
+        self.hub.add(side)
+        with self._lock:
+            run = self._run
+            # Somebody may have asked to connect anew, and the reconnect thread not have said so yet.
+            settled = run is None or run.closing or run.last_request.handled
         status = self.board.read()
-        if status.state is ConnectionState.FAILED:
+        if settled and status.state is ConnectionState.FAILED:
             side.mailbox.tell(Notice(Topic.FAILED, status.last_error))
-        elif status.state is ConnectionState.CLOSED:
+        elif (settled and status.state is ConnectionState.CLOSED) or (run is not None and run.closing):
             side.mailbox.tell(Notice(Topic.END))
-        else:
-            self.hub.add(side)
         return EventIterator(side, timeout=timeout, check=partial(self.check_wait, name))
 
     def check_wait(self, name: str) -> None:

@@ -43,11 +43,12 @@ class SideLane:
         self.active = True
         self._wants = wants
 
-    def offer(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool) -> None:
-        """Put those of the events that are wanted."""
+    def offer(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool) -> int:
+        """Put those of the events that are wanted; returns how many events were dropped for it."""
         wanted = [i for i, event in enumerate(events) if self._wants(event)]
-        if wanted:
-            self.mailbox.put([events[i] for i in wanted], [sizes[i] for i in wanted], through_hold=through_hold)
+        if not wanted:
+            return 0
+        return self.mailbox.put([events[i] for i in wanted], [sizes[i] for i in wanted], through_hold=through_hold)
 
 
 class Hub:
@@ -59,13 +60,17 @@ class Hub:
 
     def __init__(self, make_main: Callable[[], Mailbox]) -> None:
         self._make_main = make_main
-        self._lock = threading.Lock()  # guards _side and _past against two writers
+        self._lock = threading.Lock()  # guards _side, _ending, _past and _holding against two writers
         self._side: tuple[SideLane, ...] = ()
+        self._ending: tuple[SideLane, ...] = ()
         self._past: list[LaneMetrics] = []
+        self._holding = False
         self.main = make_main()
 
     def renew(self) -> None:
-        """Begin a run with a fresh main mailbox; the old one's counters are kept."""
+        """Begin a run with a fresh main mailbox, if the last run closed its own; that one's counters are kept."""
+        if not self.main.closed:
+            return
         last = self.main.metrics()
         with self._lock:
             self._past = [_sum("main", [*self._past, last])]
@@ -75,13 +80,19 @@ class Hub:
         """Add a side lane; it gets what is published from now on."""
         with self._lock:
             self._side = (*(known for known in self._side if known.active), lane)
+            holding = self._holding
+        if holding:
+            lane.mailbox.hold()
+            if not self._holding:  # released meanwhile, perhaps before this lane was held
+                lane.mailbox.release()
 
     def publish(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool = False) -> int:
-        """Hand a batch over; under ``"block"`` this waits for room. Returns how many the main mailbox dropped."""
+        """Hand a batch over; under ``"block"`` this waits for room. Returns how many events were dropped, in all lanes."""
+        dropped = 0
         for lane in self._side:
             if lane.active:
-                lane.offer(events, sizes, through_hold=through_hold)
-        return self.main.put(events, sizes, through_hold=through_hold)
+                dropped += lane.offer(events, sizes, through_hold=through_hold)
+        return dropped + self.main.put(events, sizes, through_hold=through_hold)
 
     def tell(self, notice: Notice, *, through_hold: bool = False) -> None:
         """Put a notice into the main mailbox."""
@@ -103,17 +114,26 @@ class Hub:
 
     def hold(self) -> None:
         """See `Mailbox.hold`."""
+        with self._lock:
+            self._holding = True
         for mailbox in self._mailboxes():
             mailbox.hold()
 
     def release(self) -> None:
         """See `Mailbox.release`."""
+        with self._lock:
+            self._holding = False
         for mailbox in self._mailboxes():
             mailbox.release()
 
     def close(self) -> int:
-        """Discard what waits, everywhere; returns how many events the main mailbox discarded."""
-        for lane in self._side:
+        """Discard what waits, everywhere; returns how many events the main mailbox discarded.
+
+        Lanes that are added from now on belong to the next run.
+        """
+        with self._lock:
+            self._ending, self._side = (*self._ending, *self._side), ()
+        for lane in self._ending:
             lane.mailbox.close()
         return self.main.close()
 
@@ -121,14 +141,14 @@ class Hub:
         """Let every consumer end, behind everything that was told before."""
         self.main.tell(Notice(Topic.END))
         with self._lock:
-            side, self._side = self._side, ()
-        for lane in side:
+            ending, self._ending = self._ending, ()
+        for lane in ending:
             lane.mailbox.tell(Notice(Topic.END))
 
     def metrics(self) -> tuple[LaneMetrics, tuple[LaneMetrics, ...]]:
         """The counters of the main mailbox, over all runs, and of the side lanes."""
         with self._lock:
-            past, main, side = list(self._past), self.main, self._side
+            past, main, side = list(self._past), self.main, (*self._ending, *self._side)
         return _sum("main", [*past, main.metrics()]), tuple(lane.mailbox.metrics() for lane in side if lane.active)
 
     def after_fork(self) -> None:
@@ -137,6 +157,7 @@ class Hub:
         for lane in self._side:  # those of iterators live on, in case that this thread iterates
             lane.mailbox.after_fork()
         self._past = []
+        self._holding = False
         self.main = self._make_main()
 
     def _mailboxes(self) -> list[Mailbox]:

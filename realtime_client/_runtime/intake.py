@@ -83,13 +83,19 @@ class Intake:
         for error in errors:
             self._hub.report(Notice(Topic.ERROR, error))
 
-    def take_answer(self, answer: Any, transport: Transport | None, *, through_hold: bool) -> int:
+    @property
+    def has_room(self) -> bool:
+        """Whether callbacks that are slow under ``overflow="block"`` leave room for more."""
+        return self._hub.main.has_room
+
+    def take_answer(self, answer: Any, transport: Transport | None) -> int:
         """Take the answer to a poll: what is new goes to the store and, marked as polled, to the callbacks.
+
+        It comes before the stream's events that are held back, and waits for no room: an answer's size is bounded.
 
         Args:
             answer: JSON text, or parsed JSON.
             transport: What the store shall say of where it has its knowledge from; ``None`` leaves it as it is.
-            through_hold: Whether it comes before the stream's events that are held back, waiting for no room.
 
         Returns:
             How many events were new.
@@ -108,7 +114,7 @@ class Intake:
         events = self._store.merge(content.logs, content.events, received_at=at, transport=transport)
         if content.malformed:
             self.reject(content.malformed)
-        self._hub.publish(events, [EVENT_SIZE] * len(events), through_hold=through_hold)
+        self._hub.publish(events, [EVENT_SIZE] * len(events), through_hold=True)
         self._hub.main.nudge()  # those who watch the store may have news without any event
         return len(events)
 

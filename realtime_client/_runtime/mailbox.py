@@ -215,6 +215,12 @@ class Mailbox:
 
     # Both
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a `put` would not have to wait."""
+        with self._lock:
+            return self._overflow != "block" or self._fitting((0,), 0) > 0
+
     def metrics(self) -> LaneMetrics:
         """The counters, consistent with each other."""
         with self._lock:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from realtime_client._core.retry import LONGEST_RETRY_AFTER
 from realtime_client._runtime.clock import Clock, Inbox
 from realtime_client._runtime.counters import Counters
 from realtime_client._runtime.intake import Intake
@@ -52,7 +53,6 @@ def poll_once(
     counters: Counters,
     timeout: float,
     transport: Transport | None,
-    through_hold: bool,
 ) -> int:
     """Ask once and take the answer over.
 
@@ -63,7 +63,7 @@ def poll_once(
         PollError: It failed.
     """
     answer = poller.poll(store.newest_timestamp(), timeout)
-    recovered = 0 if answer is None else intake.take_answer(answer, transport, through_hold=through_hold)
+    recovered = 0 if answer is None else intake.take_answer(answer, transport)
     if answer is None:
         intake.unchanged(transport)
     counters.add(polls=1)
@@ -110,7 +110,9 @@ class PollThread:
         last = self._only_once
         try:
             while not self._stopped:
-                delay = self._poll(last=last)
+                # A poll is left out while slow callbacks leave no room: what waits must stay bounded.
+                waits = not last and not self._intake.has_room
+                delay = self._config.polling_interval if waits else self._poll(last=last)
                 if last:
                     return
                 post: bool | None = self._clock.get(self._inbox, delay)
@@ -144,8 +146,7 @@ class PollThread:
                 store=self._store,
                 counters=self._counters,
                 timeout=self._config.connect_timeout,
-                transport=None if self._only_once else Transport.POLLING,
-                through_hold=last,
+                transport=None if last else Transport.POLLING,  # with the last one the stream is back
             )
             self._failures = 0
         except PollError as expected:
@@ -166,4 +167,4 @@ class PollThread:
         if error is None:
             return interval
         delay = min(interval * 2.0 ** min(self._failures - 1, 16), max(LONGEST_DELAY, interval))
-        return delay if error.retry_after is None else max(delay, error.retry_after)
+        return delay if error.retry_after is None else max(delay, min(error.retry_after, LONGEST_RETRY_AFTER))

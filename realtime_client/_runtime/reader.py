@@ -71,6 +71,7 @@ class Reader:
             error.__cause__ = unexpected
         finally:
             self.link.release()
+        _forget_frames(error)
         if isinstance(error.__cause__, MalformedMessage):
             self._intake.reject([error.__cause__])
         self._ended(error)
@@ -115,3 +116,13 @@ class Reader:
         self._awaited = None
         if self.on_answer is not None:
             self.on_answer(self._heard_at)
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Cut an error's tracebacks off: whoever keeps the error would keep the link and all that belongs to it."""
+    chain: BaseException | None = error
+    seen: set[int] = set()
+    while chain is not None and id(chain) not in seen:
+        seen.add(id(chain))
+        chain.__traceback__ = None
+        chain = chain.__cause__ or chain.__context__

@@ -1,6 +1,6 @@
 """The reconnect thread: it alone feeds the connection machine and performs what the machine names.
 
-Everybody else posts to its one inbox. Each attempt has a generation; what an older generation still reports is discarded.
+Everybody else posts to its one inbox. Each attempt has a generation; what an older one still reports is discarded.
 """
 
 from __future__ import annotations
@@ -49,12 +49,19 @@ class Outcome:
     error: RealtimeError | None = None
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Request:
-    """Somebody called ``connect()`` or ``reconnect()``."""
+    """Somebody called ``connect()`` or ``reconnect()``.
+
+    Attributes:
+        fact: Which of the two.
+        reply: Who waits for the outcome, if anybody.
+        handled: Whether the reconnect thread has acted on it.
+    """
 
     fact: Fact
     reply: Inbox[Outcome] | None = None
+    handled: bool = False
 
 
 @attrs.frozen
@@ -180,7 +187,7 @@ class Supervisor:
             post = self._clock.get(self._inbox, self._patience())
             try:
                 self._handle(post)
-            except Exception as error:  # whatever it was: there is a next attempt, or an end
+            except BaseException as error:
                 logger.exception("[%s] unexpected error on the reconnect thread", self._config.name)
                 self._recover(error)
 
@@ -212,6 +219,7 @@ class Supervisor:
                 self._time_passed()
             case Request(fact, reply):
                 self._requested(fact, reply)
+                post.handled = True
             case Opened(generation):
                 if self._is_current(generation):
                     self._step(Fact.OPENED)
@@ -282,22 +290,22 @@ class Supervisor:
         if self._config.retry_policy is not None:
             try:
                 decision = self._config.retry_policy(error, decision) or decision
-            except Exception:
+            except BaseException:
                 logger.exception("[%s] retry_policy raised; the table decides", self._config.name)
         return decision
 
     def _fact(self, decision: RetryDecision) -> Fact:
         hopeless = self._config.give_up
-        if decision.action == "renew":
+        if decision.action == "renew" and self._machine.dialling and not self._renewed:
             self._renewed = True
-            return Fact.RENEW if self._machine.dialling else Fact.FAILED
+            return Fact.RENEW
         if decision.action == "fatal":
             return Fact.HOPELESS if hopeless or not self._connections else Fact.FATAL
         if self._attempts.exhausted:
             return Fact.HOPELESS if hopeless else Fact.EXHAUSTED
         return Fact.FAILED
 
-    def _recover(self, error: Exception) -> None:
+    def _recover(self, error: BaseException) -> None:
         """After an unexpected error: end what there is and go on as after a failed attempt."""
         wrapped = ConnectError(f"unexpected {type(error).__name__} on the reconnect thread")
         wrapped.__cause__ = error
@@ -306,6 +314,7 @@ class Supervisor:
         self._decision = RetryDecision()
         if self._machine.phase in (Phase.WAITING, Phase.OUTAGE):
             self._due_at = self._clock.monotonic() + self._config.reconnect_delay_max
+            self._publish(delay=self._config.reconnect_delay_max)
         elif self._machine.phase not in (Phase.IDLE, Phase.FAILED, Phase.CLOSED):
             self._step(Fact.FAILED)
 

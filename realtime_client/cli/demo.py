@@ -59,4 +59,4 @@ def run(args: argparse.Namespace) -> int:
         # A client that connects now gets the last anomalies of what was there; one that connects before would get
         # all of them at once, and might be too slow for that.
         feed.wait_caught_up(CATCH_UP)
-        return follow(ClientConfig(server.url, proxy="direct", overflow="block"), args, hidden=HIDDEN)
+        return follow(ClientConfig(server.url, overflow="block"), args, hidden=HIDDEN)

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from realtime_client import __version__
 from realtime_client.cli import demo, serve, tail
@@ -38,12 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     with _sigterm_raises():
         try:
-            args = _arguments(argv)
-            _log_to_stderr(args.verbose)
-            code = int(args.run(args))
+            code = _run(argv)
             _flush()
-        except SystemExit as end:  # argparse has spoken already
-            code = end.code if isinstance(end.code, int) else Exit.FAILURE
         except Failure as failure:
             say(f"{PROGRAM}: error: {failure}")
             code = failure.code
@@ -61,6 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             abandon_output()
             code = Exit.TERMINATED
     return int(code)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        args = _arguments(argv)
+    except SystemExit as end:  # argparse has said already what is wrong, or shown the help
+        return end.code if isinstance(end.code, int) else Exit.DONE
+    with _logging_to_stderr(args.verbose):
+        return int(args.run(args))
 
 
 def _flush() -> None:
@@ -87,23 +92,17 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         command.set_defaults(run=module.run)
     args, strange = parser.parse_known_args(argv)
     if strange:
-        # Named only by the part that cannot be a secret.
-        options = ", ".join(text.partition("=")[0] for text in strange if text.startswith("-") and text.strip("-"))
-        parser.error(f"unknown option {options}" if options else "too many arguments")
+        # Named only by the part that is no value, which might be a secret.
+        options = [t.partition("=")[0] if t.startswith("--") else t[:2] for t in strange if t.startswith("-")]
+        parser.error(f"unknown option {', '.join(options)}" if options else "too many arguments")
     return args
 
 
 class _Parser(argparse.ArgumentParser):
     """Keeps the help's layout, and takes no abbreviations: ``--token SECRET`` must not be read as ``--token-file``."""
 
-    def __init__(self, *, prog: str, description: str, epilog: str, **more: str) -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """End with one line of what is wrong, and one of where to read on."""
@@ -132,10 +131,17 @@ class _OneSafeLine(logging.Formatter):
         return "\n".join(map(visible, super().format(record).split("\n")))
 
 
-def _log_to_stderr(verbosity: int) -> None:
+@contextmanager
+def _logging_to_stderr(verbosity: int) -> Iterator[None]:
     """Warnings of the embedded server by default, the whole package's log with ``-v`` and, in detail, with ``-vv``."""
     logger = logging.getLogger("realtime_client" if verbosity else "realtime_client.demo")
     handler = logging.StreamHandler()
     handler.setFormatter(_OneSafeLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    previous = logger.level
     logger.addHandler(handler)
     logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(previous)

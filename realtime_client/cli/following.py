@@ -26,7 +26,7 @@ from realtime_client.redaction import show_url
 
 __all__ = ["add_output_arguments", "follow"]
 
-LOOK_AROUND = 0.5
+LOOK_AROUND = 0.25
 """Seconds without an event after which the loop looks at what no event tells: the connection, and the pipe's reader."""
 GOODBYE = 1.0
 """Seconds that closing the connection may take."""

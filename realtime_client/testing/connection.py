@@ -19,6 +19,20 @@ from realtime_client.events import Event, wire_value
 from realtime_client.testing.journal import Journal
 from realtime_client.testing.waker import Waker
 
+__all__ = [
+    "Demand",
+    "Ending",
+    "FakeConnection",
+    "FrameKind",
+    "Match",
+    "Message",
+    "ReceivedFrame",
+    "fits",
+    "frame_of",
+    "nth_fitting",
+    "parsed",
+]
+
 if TYPE_CHECKING:
     from realtime_client.testing.conversation import Conversation
 

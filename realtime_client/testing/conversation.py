@@ -39,6 +39,8 @@ from realtime_client.errors import ProtocolError
 from realtime_client.testing.connection import Demand, Ending, FakeConnection, Match, fits, frame_of, parsed
 from realtime_client.testing.journal import Gate, Journal
 
+__all__ = ["Conversation", "Interrupted", "Over"]
+
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _PEER_LEFT = getattr(select, "POLLRDHUP", 0)  # Linux tells of a FIN without reading; elsewhere only of a full close
 _READ_BYTES = 65536  # more than a TLS record, so that nothing waits inside TLS where poll() cannot see it

@@ -12,6 +12,8 @@ import attrs
 
 from realtime_client._core.handshake import Request
 
+__all__ = ["Gate", "Journal", "Poll"]
+
 if TYPE_CHECKING:
     from realtime_client.testing.connection import FakeConnection
 

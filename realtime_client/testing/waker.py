@@ -6,6 +6,8 @@ import contextlib
 import socket
 import threading
 
+__all__ = ["Waker"]
+
 
 class Waker:
     """Wakes the one thread that polls it; any thread may wake."""

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from realtime_client._core.handshake import MAX_HEAD_BYTES, parse_answer
 from realtime_client.errors import ConnectError, ConnectTimeout
-from realtime_client.transports.errands import Errands
+from realtime_client.transports.errands import Errands, Raised
 from realtime_client.transports.proxies import Proxy
 
 __all__ = ["Dial", "read_head"]
@@ -109,7 +109,10 @@ class Dial:
 
         if _is_address(host):
             return look_up(socket.AI_NUMERICHOST)
-        return self.errands.call(f"rtc-resolve-{host}", look_up, deadline)
+        try:
+            return self.errands.call(f"rtc-resolve-{host}", look_up, deadline)
+        except Raised as raised:
+            raise raised.error from None
 
     def _adopt(self, sock: Any) -> Any:
         self.sock = sock

@@ -8,13 +8,25 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-__all__ = ["Abandoned", "Errands"]
+__all__ = ["Abandoned", "Errands", "Raised"]
 
 T = TypeVar("T")
 
 
 class Abandoned(Exception):
     """The call was abandoned: its time is up, or `Errands.abandon` was called."""
+
+
+class Raised(Exception):
+    """The call raised; kept apart from what happens to the waiting thread itself, such as Ctrl-C.
+
+    Attributes:
+        error: What it raised.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(type(error).__name__)
+        self.error = error
 
 
 class Errands:
@@ -34,7 +46,7 @@ class Errands:
 
         Raises:
             Abandoned: There is no result in time.
-            Exception: Whatever the function raised.
+            Raised: The function raised something.
         """
         errand = object()
 
@@ -42,7 +54,7 @@ class Errands:
             answer: tuple[object, bool, Any]
             try:
                 answer = (errand, True, function())
-            except BaseException as error:  # noqa: BLE001 - handed to the waiting thread as it is
+            except BaseException as error:  # noqa: BLE001 - a user's sys.exit() must not end the waiting thread
                 answer = (errand, False, error)
             self._answers.put(answer)
 
@@ -60,7 +72,7 @@ class Errands:
         self._thread.join(max(0.0, deadline - time.monotonic()))
         if succeeded:
             return cast("T", result)
-        raise result
+        raise Raised(result)
 
     def abandon(self) -> None:
         """Let the waiting thread go, from any thread."""

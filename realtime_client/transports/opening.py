@@ -76,6 +76,8 @@ def open_websocket(
         websocket.WebSocket().connect(  # type: ignore[no-untyped-call]
             url, socket=guard, header=lines, suppress_origin=True, redirect_limit=0
         )
+    except websocket.WebSocketTimeoutException as error:  # what it makes of the guard's TimeoutError
+        raise TimeoutError("the handshake was not done in time") from error
     except websocket.WebSocketException as error:
         raise ConnectError(f"the handshake failed: {error}") from error
     return guard.rest, guard.agreement

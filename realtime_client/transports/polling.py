@@ -18,11 +18,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from realtime_client import options
 from realtime_client._core.handshake import retry_after
 from realtime_client.config import ClientConfig
-from realtime_client.errors import ConnectError, PollError
+from realtime_client.errors import ConnectError, PollError, describe
 from realtime_client.redaction import show_url
 from realtime_client.transports.base import Poller
 from realtime_client.transports.dialing import Dial
-from realtime_client.transports.errands import Abandoned, Errands
+from realtime_client.transports.errands import Abandoned, Errands, Raised
 from realtime_client.transports.opening import credentials
 from realtime_client.transports.proxies import find_proxy
 
@@ -67,10 +67,10 @@ class CallablePoller:
             return self._errands.call(f"rtc-{self._name}-poller", call, time.monotonic() + timeout)
         except Abandoned:
             raise PollError(f"the poller did not return within {timeout:g} s") from None
-        except PollError:
-            raise
-        except Exception as error:
-            raise PollError(f"the poller raised {type(error).__name__}: {error}") from error
+        except Raised as raised:
+            if isinstance(raised.error, PollError):
+                raise raised.error from None
+            raise PollError(f"the poller raised {describe(raised.error)}") from raised.error
 
     def abort(self) -> None:
         """See `Poller.abort`."""
@@ -111,13 +111,10 @@ class HttpPoller:
         except Abandoned:
             self._connections.abort()
             raise PollError(f"polling {self._shown} was not done within {timeout:g} s") from None
-        except PollError:
-            raise
-        except ConnectError as error:
-            raise PollError(f"polling {self._shown} failed: {error}") from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise PollError(f"polling {self._shown} failed: {type(reason).__name__}") from error
+        except Raised as raised:
+            if isinstance(raised.error, PollError):
+                raise raised.error from None
+            raise PollError(f"polling {self._shown} failed: {_words(raised.error)}") from raised.error
 
     def abort(self) -> None:
         """See `Poller.abort`."""
@@ -138,9 +135,10 @@ class HttpPoller:
         query = [self._target.query] if self._target.query else []
         if since is not None:
             query.append(urlencode({"since": since.astimezone(UTC).isoformat().replace("+00:00", "Z")}))
-        path += "?" + "&".join(query) if query else ""
+        self._connections.query = "?" + "&".join(query) if query else ""
+        asked = path + self._connections.query
         headers = {**self._credentials(), "Accept": "application/json", "Accept-Encoding": "gzip"}
-        if self._etag is not None and self._etag[0] == path:
+        if self._etag is not None and self._etag[0] == asked:
             headers["If-None-Match"] = self._etag[1]
         answer = self._usable_pool().urlopen(
             "GET",
@@ -153,9 +151,12 @@ class HttpPoller:
             timeout=max(0.001, deadline - time.monotonic()),
         )
         try:
-            return self._read(answer, path)
-        finally:
-            answer.release_conn()
+            body = self._read(answer, asked)
+        except BaseException:
+            answer.close()  # with a part of the body unread the connection is of no more use
+            raise
+        answer.release_conn()
+        return body
 
     def _credentials(self) -> dict[str, str]:
         token, headers = self._config.token, self._config.headers
@@ -176,7 +177,7 @@ class HttpPoller:
                 self._pool = _PlainPool(host, port, connections=self._connections)
         return self._pool
 
-    def _read(self, answer: urllib3.BaseHTTPResponse, path: str) -> bytes | None:
+    def _read(self, answer: urllib3.BaseHTTPResponse, asked: str) -> bytes | None:
         if answer.status == 304:
             answer.drain_conn()
             return None
@@ -188,7 +189,7 @@ class HttpPoller:
             )
         body = self._read_body(answer)
         etag = answer.headers.get("ETag")
-        self._etag = None if etag is None else (path, etag)
+        self._etag = None if etag is None else (asked, etag)
         return body
 
     def _read_body(self, answer: urllib3.BaseHTTPResponse) -> bytes:
@@ -218,6 +219,8 @@ class _Connections:
         self._lock = threading.Lock()  # guards _dials and _aborted
         self._dials: list[Dial] = []
         self._aborted = False
+        self.query = ""
+        """What comes behind the path of the next request. It may hold a secret, and urllib3 logs the paths it is given."""
 
     def dial(self, scheme: str, host: str, port: int, timeout: float) -> Dial:
         """A connected socket, through the proxy if there is one."""
@@ -229,10 +232,14 @@ class _Connections:
             dial.abort()
         deadline = time.monotonic() + timeout
         proxy = find_proxy(self._config.proxy, urlsplit(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"))
-        if proxy is None:
-            dial.connect(host, port, deadline)
-        else:
-            dial.through(proxy, host, port, deadline)
+        try:
+            if proxy is None:
+                dial.connect(host, port, deadline)
+            else:
+                dial.through(proxy, host, port, deadline)
+        except BaseException:
+            dial.close()
+            raise
         return dial
 
     def abort(self) -> None:
@@ -267,6 +274,9 @@ class _Dialled:
         self._dial.sock.settimeout(self.timeout)
         return self._dial.sock
 
+    def putrequest(self, method: str, url: str, *arguments: Any, **options: Any) -> None:
+        super().putrequest(method, url + self._connections.query, *arguments, **options)  # type: ignore[misc]
+
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
         if self._dial is not None:
@@ -300,3 +310,17 @@ def _can_be_called(function: Callable[..., Any]) -> bool:
     except ValueError:  # a built-in without a signature
         return True
     return True
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong, in words: urllib3 wraps an error in others, whose texts may repeat the URL."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, ConnectError):
+            return str(link)
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return f"the certificate is not trusted: {link.verify_message}"
+        if isinstance(link, OSError) and link.strerror:
+            return link.strerror
+        error, link = link, link.__cause__ or link.__context__
+    return type(error).__name__

@@ -27,7 +27,7 @@ from realtime_client.redaction import show_url
 from realtime_client.status import Transport
 from realtime_client.transports.base import Received
 from realtime_client.transports.dialing import Dial
-from realtime_client.transports.errands import Abandoned
+from realtime_client.transports.errands import Abandoned, Raised
 from realtime_client.transports.opening import credentials, open_websocket
 from realtime_client.transports.proxies import find_proxy
 from realtime_client.transports.streams import PlainStream, Stream, TlsStream
@@ -86,30 +86,34 @@ class WebSocketLink:
         try:
             self._open(deadline)
             return
-        except ConnectError as error:
-            error.url = where
-            error.args = (f"cannot connect to {where}: {error}",)
-            failure: ConnectError = error
-        except (Abandoned, TimeoutError):
-            failure = ConnectTimeout(
+        except (Abandoned, TimeoutError) as error:
+            cause: BaseException = error
+            failure: ConnectError = ConnectTimeout(
                 f"cannot connect to {where}: not done within {self._config.connect_timeout:g} s",
                 timeout=self._config.connect_timeout,
                 url=where,
             )
+        except ConnectError as error:
+            error.url = where
+            error.args = (f"cannot connect to {where}: {error}",)
+            cause = failure = error
         except ssl.SSLCertVerificationError as error:
+            cause = error
             failure = ConnectError(
                 f"cannot connect to {where}: the certificate is not trusted: {error.verify_message}",
                 url=where,
                 retryable=False,
             )
         except (OSError, websocket.WebSocketException) as error:
+            cause = error
             words = (error.strerror if isinstance(error, OSError) else None) or error
             failure = ConnectError(f"cannot connect to {where}: {words}", url=where)
-        except UnicodeError:
+        except UnicodeError as error:
+            cause = error
             failure = ConnectError(f"cannot connect to {where}: the host name is not valid", url=where, retryable=False)
         if self._failure is not None:
             failure = ConnectError(f"cannot connect to {where}: {self._failure}", url=where)
-        raise failure
+        raise failure from (cause if cause is not failure else cause.__cause__)
 
     def _open(self, deadline: float) -> None:
         config, dial = self._config, self._dial
@@ -151,10 +155,8 @@ class WebSocketLink:
             return value
         try:
             answer = self._dial.errands.call(f"rtc-{self._config.name}-{name}", value, deadline)
-        except Abandoned:
-            raise
-        except Exception as error:
-            raise ConnectError(f"the {name} callable raised {type(error).__name__}") from error
+        except Raised as raised:
+            raise ConnectError(f"the {name} callable raised {raised}") from raised.error
         try:
             accepted = rule.accept(answer)
         except ValueError:

@@ -1,0 +1,1 @@
+"""The project's measurements: each file is one command."""

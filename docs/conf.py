@@ -1,0 +1,65 @@
+"""How the documentation is built: ``sphinx-build -n -W -b html docs docs/_build``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+from option_table import option_table
+from retry_table import retry_table
+from state_diagram import fact_table, state_diagram, transition_table
+
+from realtime_client import __version__
+
+project = "realtime_client"
+copyright = "The realtime_client developers"
+version = release = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "plain_properties",
+    "public_names",
+]
+exclude_patterns = ["_build"]
+
+myst_enable_extensions = ["colon_fence", "substitution"]
+smartquotes = False
+myst_heading_anchors = 3
+myst_substitutions = {
+    "option_table": option_table(),
+    "retry_table": retry_table(),
+    "state_diagram": state_diagram(),
+    "fact_table": fact_table(),
+    "transition_table": transition_table(),
+}
+
+default_role = "py:obj"
+nitpick_ignore_regex = [
+    # The standard library: its inventory is on the network, and the documentation builds without one.
+    ("py:.*", r"(collections\.abc|datetime|os|socket|ssl|typing)\..*"),
+    # Type variables, and classes that are only handed through. A public name is found before this is asked.
+    ("py:class", r"realtime_client\.client\.[CE]"),
+    ("py:.*", r"realtime_client\.(_core|_runtime|transports|testing|demo)\..*"),
+    ("py:.*", r"Demand|Match"),
+]
+autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+# The prompts are for the eye; only what follows them is copied.
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+
+html_theme = "furo"
+html_title = f"realtime_client {release}"
+html_static_path = ["_static"]
+html_css_files = ["docs.css"]
+html_show_sphinx = False

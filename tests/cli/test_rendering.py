@@ -1,0 +1,125 @@
+"""Events as lines."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realtime_client import (
+    ConnectionEstablished,
+    Event,
+    LogEntry,
+    NewAnomaly,
+    StatsUpdate,
+    SystemAlert,
+    UnknownEvent,
+)
+from realtime_client.cli.rendering import json_line, pretty_line, visible, wants_colour
+
+NOON = datetime(2026, 11, 23, 12, 0, 1, tzinfo=UTC)
+LOCAL_NOON = f"{NOON.astimezone():%Y-%m-%d %H:%M:%S}"
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def anomaly(**fields: Any) -> NewAnomaly:
+    return NewAnomaly(LogEntry(**{"id": "1", "message": "disk full", "timestamp": NOON, **fields}), timestamp=NOON)
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            anomaly(level="error", anomaly_score=0.874, source="db"),
+            f"{LOCAL_NOON}  ERROR      0.87  db: disk full",
+        ),
+        (anomaly(), f"{LOCAL_NOON}  UNKNOWN    0.00  disk full"),
+        (
+            StatsUpdate({"total_logs": 12, "anomaly_rate": 0.123456, "eu": {"x": [1]}, "host": "a"}, timestamp=NOON),
+            f'{LOCAL_NOON}  STATS            total logs 12, anomaly rate 0.1235, eu {{"x":[1]}}, host a',
+        ),
+        (SystemAlert("hot", "warning", timestamp=NOON), f"{LOCAL_NOON}  WARNING          alert: hot"),
+        (
+            UnknownEvent([1], type="deploy", timestamp=None, received_at=NOON),
+            f"{LOCAL_NOON}  EVENT            deploy: [1]",
+        ),
+        (ConnectionEstablished(timestamp=NOON), f"{LOCAL_NOON}  EVENT            connection_established"),
+        (SystemAlert("x"), f"{'':19}  ERROR            alert: x"),
+    ],
+)
+def test_pretty_line(event: Event, line: str) -> None:
+    assert pretty_line(event) == line
+
+
+def test_pretty_line_colours_the_level_and_nothing_else() -> None:
+    line = pretty_line(anomaly(level="ERROR", message="\x1b[32mfine"), colour=True)
+    assert line == f"\x1b[2m{LOCAL_NOON}\x1b[0m  \x1b[31mERROR   \x1b[0m   0.00  \\x1b[32mfine"
+
+
+def test_pretty_line_cuts_long_texts() -> None:
+    line = pretty_line(anomaly(message="x" * 100_000, level="L" * 100_000))
+    assert line.endswith("x… (98000 more)")
+    assert len(line) < 2200
+
+
+@given(texts)
+@settings(max_examples=200)
+def test_no_line_can_command_a_terminal(text: str) -> None:
+    hostile = anomaly(level=text, source=text, message=text, extra={text: text})
+    assert visible(text).isprintable()
+    assert pretty_line(hostile).isprintable()
+    line = json_line(hostile)
+    assert line.isprintable()
+    assert json.loads(line)["data"]["log"]["message"] == text
+
+
+def test_visible_writes_out_what_it_hides() -> None:
+    assert visible("a\x1b[2J\r\n\x9b31m\u202eb ü") == "a\\x1b[2J\\r\\n\\x9b31m\\u202eb ü"
+
+
+def test_json_line_is_the_event() -> None:
+    event = anomaly(message="Überlauf \U0001f525 \U000e0001")
+    line = json_line(event)
+    assert json.loads(line) == json.loads(json.dumps(event.to_dict()))
+    assert "Überlauf \U0001f525" in line
+    assert "\\udb40\\udc01" in line
+
+
+def test_json_line_is_ascii_where_the_stream_is_not_utf_8() -> None:
+    line = json_line(anomaly(message="Überlauf"), encoding="iso-8859-1")
+    assert line.isascii()
+    assert json.loads(line)["data"]["log"]["message"] == "Überlauf"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("choice", "terminal", "environ", "wanted"),
+    [
+        ("auto", True, {}, True),
+        ("auto", False, {}, False),
+        ("auto", True, {"TERM": "dumb"}, False),
+        ("auto", True, {"NO_COLOR": "1"}, False),
+        ("auto", True, {"NO_COLOR": ""}, True),
+        ("auto", False, {"FORCE_COLOR": "1"}, True),
+        ("auto", False, {"FORCE_COLOR": ""}, False),
+        ("auto", True, {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "dumb"}, True),
+        ("never", True, {"FORCE_COLOR": "1"}, False),
+        ("always", False, {"NO_COLOR": "1"}, True),
+    ],
+)
+def test_wants_colour(choice: str, terminal: bool, environ: Mapping[str, str], wanted: bool) -> None:
+    stream = Terminal() if terminal else io.StringIO()
+    assert wants_colour(choice, stream, environ) is wanted

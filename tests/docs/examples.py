@@ -1,0 +1,76 @@
+"""The examples of the documentation: where they stand and what they say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+__all__ = ["FEED_URL", "ROOT", "UNTIL_CTRL_C", "Example", "blocks", "commands", "examples", "pages"]
+
+ROOT = Path(__file__).parents[2]
+FEED_URL = "ws://localhost:8080/ws"
+"""The address that the examples connect to; the feed of the tests is put in its place."""
+UNTIL_CTRL_C = "<!-- runs until Ctrl-C -->"
+"""Stands, invisible to readers, above an example that has no end of its own."""
+FENCE = re.compile(r"^```(\S*)")
+COMMAND = re.compile(r"(?:\w+=\S+ )*(?:\.venv/bin/)?realtime-client\b.*")
+
+
+@attrs.frozen
+class Example:
+    """A fenced block.
+
+    Attributes:
+        page: The page, relative to the checkout.
+        line: The number of its first line, from 1.
+        language: What the fence says.
+        code: Its lines.
+        endless: Whether it runs until Ctrl-C.
+    """
+
+    page: str
+    line: int
+    language: str
+    code: str
+    endless: bool
+
+
+def pages() -> list[str]:
+    """The README and every page of the documentation, relative to the checkout."""
+    documentation = (path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+    return [
+        str(path.relative_to(ROOT)) for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(documentation)]
+    ]
+
+
+def examples(page: str, *languages: str) -> list[Example]:
+    """The blocks of a page in any of some languages."""
+    return [example for example in blocks(page) if example.language in languages]
+
+
+def blocks(page: str) -> Iterator[Example]:
+    """Every fenced block of a page, directives included."""
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    begun: tuple[int, str] | None = None
+    for number, text in enumerate(lines):
+        fence = FENCE.match(text)
+        if fence is None:
+            continue
+        if begun is None:
+            begun = number, fence[1]
+            continue
+        first, language = begun
+        endless = first > 0 and lines[first - 1] == UNTIL_CTRL_C
+        yield Example(page, first + 2, language, "\n".join(lines[first + 1 : number]) + "\n", endless)
+        begun = None
+    assert begun is None, f"{page}: the block at line {begun[0] + 1} does not end"
+
+
+def commands(example: Example) -> list[str]:
+    """The calls of ``realtime-client`` in a block of console input, without the installation before them."""
+    inputs = re.findall(r"^\$ ((?:.*\\\n)*.*)", example.code, flags=re.MULTILINE)
+    parts = [part.strip() for line in inputs for part in line.replace("\\\n", " ").split(" && ")]
+    return [part.replace(".venv/bin/", "") for part in parts if COMMAND.match(part)]
