@@ -382,10 +382,11 @@ class RealtimeClient:
             RuntimeError: Called on one of the client's own threads, which it would block.
         """
         with self._iterate(None, name="join()") as iterator:
+            deadline = None if timeout is None else self._engine.clock.monotonic() + timeout
             iterator.next_within(timeout)
             if iterator.failure is not None:
                 raise iterator.failure
-            return iterator.ended
+            return iterator.ended and self._engine.wait_closed(deadline)
 
     # Polling and sending
 

@@ -7,15 +7,13 @@ network, a callback or a predicate runs.
 
 from __future__ import annotations
 
-import bisect
-import itertools
 import operator
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 
@@ -40,14 +38,8 @@ KNOWN_STATS = ("total_logs", "anomaly_count", "anomaly_rate", "active_services")
 PARTS = ("stats", "recent_logs", "alerts")
 WATCHERS = "watchers"
 Selector = Callable[["DashboardSnapshot"], Any]
-
-
-class Entry(NamedTuple):
-    """A kept log and its place; two entries are never compared beyond the arrival, which is unique."""
-
-    at: datetime
-    arrival: int
-    log: LogEntry
+Entry = tuple[datetime, int, LogEntry]
+"""A kept log behind what orders it: its time, and its arrival, which is unique, so that logs are never compared."""
 
 
 @attrs.frozen(kw_only=True)
@@ -161,13 +153,13 @@ class DashboardStore:
         # Guards everything below; a condition, so that wait_for() can wait for the next version.
         self._changed = threading.Condition(threading.Lock())
         self._waiting = 0
-        self._logs: list[Entry] = []  # oldest first
-        self._kept: dict[str, Entry] = {}  # the entries of _logs by log id
+        # The newest logs by id; a batch may add more than the limit, and is cut back at its end.
+        self._recent: dict[str, Entry] = {}
         self._seen: OrderedDict[Hashable, None] = OrderedDict()
         # What polls have delivered and the stream has not repeated: its first repetition is not delivered again.
         self._polled: OrderedDict[Hashable, None] = OrderedDict()
         self._untimed: set[Hashable] = set()  # of the last answer, what had neither id nor timestamp
-        self._arrivals = itertools.count()
+        self._arrivals = 0
         self._alerts: list[SystemAlert] = []  # oldest first
         self._figures: dict[str, Any] = {}
         self._further: dict[str, Any] = {}
@@ -294,16 +286,28 @@ class DashboardStore:
         """
         known: set[int] = set()
         with self._changed:
+            # The hot path: what is looked up for each event is looked up once.
+            seen, polled, recent, window = self._seen, self._polled, self._recent, self._dedup_window
+            fresh, arrivals, repeated = 0, self._arrivals, 0
             for position, event in enumerate(events):
                 if isinstance(event, NewAnomaly):
-                    if self._remember(event.log.id):
-                        self._count_anomaly()
-                    else:
-                        self.duplicates += 1
-                        if self._polled.pop(event.log.id, 0) is None:
+                    log = event.log
+                    log_id = log.id
+                    if log_id in seen:
+                        seen.move_to_end(log_id)
+                        repeated += 1
+                        if polled and polled.pop(log_id, 0) is None:
                             known.add(position)
-                    self._put(event.log, received_at)
+                    else:
+                        seen[log_id] = None
+                        fresh += 1
+                        if len(seen) > window:
+                            seen.popitem(last=False)
+                    arrivals += 1
+                    recent[log_id] = (log.timestamp or received_at, arrivals, log)
                 elif isinstance(event, StatsUpdate):
+                    self._count_anomalies(fresh)  # those before it: what the server says of a figure overwrites
+                    fresh = 0
                     self._merge(event.stats)
                     if self._mark(event):
                         known.add(position)
@@ -312,6 +316,11 @@ class DashboardStore:
                 elif isinstance(event, SystemAlert):
                     self._alerts.append(event)
                     self._touch("alerts")
+            if arrivals != self._arrivals:
+                self._arrivals = arrivals
+                self.duplicates += repeated
+                self._touch("recent_logs")
+                self._count_anomalies(fresh)
             self._finish(received_at, transport)
         return known
 
@@ -331,9 +340,11 @@ class DashboardStore:
         with self._changed:
             for log in sorted(logs, key=lambda log: log.timestamp or received_at):
                 if self._remember(log.id):
-                    self._put(log, received_at)
+                    self._arrivals += 1
+                    self._recent[log.id] = (log.timestamp or received_at, self._arrivals, log)
+                    self._touch("recent_logs")
                     if log.is_anomaly:
-                        self._count_anomaly()
+                        self._count_anomalies(1)
                         self._polled[log.id] = None
                         fresh.append(
                             NewAnomaly(log, timestamp=log.timestamp, received_at=received_at, origin=Origin.POLL)
@@ -363,7 +374,7 @@ class DashboardStore:
     def newest_timestamp(self) -> datetime | None:
         """The newest timestamp of the logs held; what a poll asks for begins there."""
         with self._changed:
-            return max((entry.log.timestamp for entry in self._logs if entry.log.timestamp), default=None)
+            return max((log.timestamp for _, _, log in self._recent.values() if log.timestamp), default=None)
 
     def heard(self, received_at: datetime, transport: Transport | None) -> None:
         """The feed gave a sign of life that changes nothing else; ``None`` leaves the transport as it is."""
@@ -420,24 +431,10 @@ class DashboardStore:
         key = _identity(event)
         return not self._remember(key) and self._polled.pop(key, 0) is None
 
-    def _count_anomaly(self) -> None:
-        self._figures["anomaly_count"] = self._figures.get("anomaly_count", 0) + 1
-        self._touch("stats")
-
-    def _put(self, log: LogEntry, received_at: datetime) -> None:
-        """Keep a log in its place, in place of an older one with its id."""
-        previous = self._kept.get(log.id)
-        if previous is not None:
-            del self._logs[bisect.bisect_left(self._logs, previous)]
-        entry = Entry(log.timestamp or received_at, next(self._arrivals), log)
-        if not self._logs or self._logs[-1] < entry:
-            self._logs.append(entry)
-        else:
-            bisect.insort(self._logs, entry)
-        self._kept[log.id] = entry
-        if len(self._logs) > self._recent_logs_limit:
-            del self._kept[self._logs.pop(0).log.id]
-        self._touch("recent_logs")
+    def _count_anomalies(self, count: int) -> None:
+        if count:
+            self._figures["anomaly_count"] = self._figures.get("anomaly_count", 0) + count
+            self._touch("stats")
 
     def _merge(self, stats: Mapping[str, Any]) -> None:
         for name, value in stats.items():
@@ -455,6 +452,11 @@ class DashboardStore:
             self._version += 1
             if len(self._alerts) > self._alerts_limit:
                 del self._alerts[: len(self._alerts) - self._alerts_limit]
+            excess = len(self._recent) - self._recent_logs_limit
+            if excess == 1:  # a lone event: cheaper than sorting
+                del self._recent[min(self._recent.values())[2].id]
+            elif excess > 0:
+                self._recent = {entry[2].id: entry for entry in sorted(self._recent.values())[excess:]}
         if self._waiting:
             self._changed.notify_all()
 
@@ -466,7 +468,9 @@ class DashboardStore:
                 stats=DashboardStats(**self._figures, extra=FrozenMapping(self._further))
                 if "stats" in stale
                 else last.stats,
-                recent_logs=tuple(e.log for e in reversed(self._logs)) if "recent_logs" in stale else last.recent_logs,
+                recent_logs=tuple(log for _, _, log in sorted(self._recent.values(), reverse=True))
+                if "recent_logs" in stale
+                else last.recent_logs,
                 alerts=tuple(reversed(self._alerts)) if "alerts" in stale else last.alerts,
                 version=self._version,
                 as_of=self._as_of,

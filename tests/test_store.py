@@ -95,6 +95,27 @@ def elsewhere() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+class Awaited(threading.Condition):
+    """Tells when somebody comes to wait; whoever then gets the lock finds them waiting."""
+
+    def __init__(self) -> None:
+        super().__init__(threading.Lock())
+        self.waits = threading.Semaphore(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.release()
+        return super().wait(timeout)
+
+    def somebody_waits(self) -> None:
+        assert self.waits.acquire(timeout=PATIENCE)
+
+
+@pytest.fixture
+def awaited(store: DashboardStore) -> Awaited:
+    store._changed = awaited = Awaited()
+    return awaited
+
+
 @pytest.fixture
 def frequent_switches() -> Iterator[None]:
     before = sys.getswitchinterval()
@@ -382,17 +403,13 @@ def test_wait_for_returns_at_once_what_is_true_already(store: DashboardStore) ->
     assert store.wait_for(lambda s: s.recent_logs, timeout=0) is store.snapshot()
 
 
-def test_wait_for_is_woken_by_the_state_it_waits_for(store: DashboardStore, elsewhere: ThreadPoolExecutor) -> None:
-    asked = threading.Event()
-
-    def two(snapshot: DashboardSnapshot) -> bool:
-        asked.set()
-        return snapshot.stats.anomaly_count >= 2
-
-    waiting = elsewhere.submit(store.wait_for, two, PATIENCE)
-    assert asked.wait(PATIENCE)
-    apply(store, anomaly("a"))
-    apply(store, anomaly("b"))
+def test_wait_for_is_woken_by_the_state_it_waits_for(
+    store: DashboardStore, awaited: Awaited, elsewhere: ThreadPoolExecutor
+) -> None:
+    waiting = elsewhere.submit(store.wait_for, lambda s: s.stats.anomaly_count >= 2, PATIENCE)
+    for log_id in "ab":
+        awaited.somebody_waits()
+        apply(store, anomaly(log_id))
     assert waiting.result(PATIENCE).stats.anomaly_count == 2
 
 
@@ -402,16 +419,10 @@ def test_wait_for_is_woken_by_the_state_it_waits_for(store: DashboardStore, else
     ids=["transport", "as_of"],
 )
 def test_wait_for_freshness(
-    store: DashboardStore, elsewhere: ThreadPoolExecutor, predicate: Callable[[DashboardSnapshot], bool]
+    store: DashboardStore, awaited: Awaited, elsewhere: ThreadPoolExecutor, predicate: Callable[[Any], bool]
 ) -> None:
-    asked = threading.Event()
-
-    def ask(snapshot: DashboardSnapshot) -> bool:
-        asked.set()
-        return predicate(snapshot)
-
-    waiting = elsewhere.submit(store.wait_for, ask, PATIENCE)
-    assert asked.wait(PATIENCE)
+    waiting = elsewhere.submit(store.wait_for, predicate, PATIENCE)
+    awaited.somebody_waits()
     store.heard(at(1), Transport.POLLING)
     assert waiting.result(PATIENCE).version == 0
 
@@ -444,49 +455,34 @@ def test_wait_for_raises_timeout_error(store: DashboardStore) -> None:
         store.wait_for(lambda s: False, timeout=0.01)
 
 
-def test_wait_for_takes_any_timeout(store: DashboardStore, elsewhere: ThreadPoolExecutor) -> None:
-    asked = threading.Event()
-
-    def ended(snapshot: DashboardSnapshot) -> bool:
-        asked.set()
-        return snapshot.version == 1
-
-    waiting = elsewhere.submit(store.wait_for, ended, timeout=float("inf"))
-    assert asked.wait(PATIENCE)
+def test_wait_for_takes_any_timeout(store: DashboardStore, awaited: Awaited, elsewhere: ThreadPoolExecutor) -> None:
+    waiting = elsewhere.submit(store.wait_for, lambda s: s.version == 1, timeout=float("inf"))
+    awaited.somebody_waits()
     apply(store, anomaly("a"))
     assert waiting.result(PATIENCE).version == 1
 
 
-def test_wait_for_is_released_by_the_end(store: DashboardStore, elsewhere: ThreadPoolExecutor) -> None:
-    asked = threading.Barrier(4)
-
-    def never(snapshot: DashboardSnapshot) -> bool:
-        asked.wait(PATIENCE)
-        return False
-
-    waiting = [elsewhere.submit(store.wait_for, never) for _ in range(3)]
-    asked.wait(PATIENCE)
+def test_wait_for_is_released_by_the_end(
+    store: DashboardStore, awaited: Awaited, elsewhere: ThreadPoolExecutor
+) -> None:
+    waiting = [elsewhere.submit(store.wait_for, lambda s: False, PATIENCE) for _ in range(3)]
+    for _ in waiting:
+        awaited.somebody_waits()
     store.end(ClientClosed("closed"))
     for one in waiting:
         with pytest.raises(ClientClosed):
             one.result(PATIENCE)
 
 
-def test_wait_for_after_the_end(store: DashboardStore, elsewhere: ThreadPoolExecutor) -> None:
+def test_wait_for_after_the_end(store: DashboardStore, awaited: Awaited, elsewhere: ThreadPoolExecutor) -> None:
     apply(store, anomaly("a"))
     store.end(ClientClosed("closed"))
     assert store.wait_for(lambda s: s.version == 1).version == 1
     with pytest.raises(ClientClosed):
         store.wait_for(lambda s: s.version == 2)
     store.end(None)
-    asked = threading.Event()
-
-    def second(snapshot: DashboardSnapshot) -> bool:
-        asked.set()
-        return snapshot.version == 2
-
-    waiting = elsewhere.submit(store.wait_for, second)
-    assert asked.wait(PATIENCE)
+    waiting = elsewhere.submit(store.wait_for, lambda s: s.version == 2, PATIENCE)
+    awaited.somebody_waits()
     apply(store, anomaly("b"))
     assert waiting.result(PATIENCE).version == 2
 
@@ -571,6 +567,17 @@ def test_subscribe_skips_versions_and_gives_the_newest(store: DashboardStore, wa
     apply(store, stats(total_logs=4))
     watchers.tell()
     assert told == [(0, 3), (3, 4)]
+
+
+def test_a_selector_is_asked_once_for_each_snapshot(store: DashboardStore, watchers: Watchers) -> None:
+    asked: list[int] = []
+    store.subscribe(lambda s: asked.append(s.version), print)
+    for _ in range(2):
+        watchers.tell()
+        apply(store, anomaly("a"))
+        watchers.tell()
+        watchers.tell()
+    assert asked == [0, 1, 2]
 
 
 def test_subscribe_to_freshness(store: DashboardStore, watchers: Watchers) -> None:
@@ -767,6 +774,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
                 self.figures |= event.stats
             elif isinstance(event, SystemAlert):
                 self.alerts = [event, *self.alerts][: self.limits[1]]
+        self.logs = self.logs[-self.limits[0] :]  # a batch is one change
 
     def keep(self, log: LogEntry) -> None:
         if log.id in self.seen:
@@ -777,10 +785,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.seen = [*self.seen, log.id][-self.limits[2] :]
         self.arrivals += 1
         others = [entry for entry in self.logs if entry[2].id != log.id]
-        entries = sorted(
+        self.logs = sorted(
             [*others, (log.timestamp or at(self.seconds), self.arrivals, log)], key=lambda entry: entry[:2]
         )
-        self.logs = entries[-self.limits[0] :]
 
     @rule()
     def tell(self) -> None:

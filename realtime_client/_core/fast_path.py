@@ -76,6 +76,7 @@ def _message(cls: type[Event], fill: _Fill, spelling: Callable[[str], str]) -> t
         tag_field="type",
         tag=wire_type,
         forbid_unknown_fields=True,
+        gc=False,  # a struct lives for one message and refers to nothing that could refer back
         namespace={"to_event": _to_event(cls, wire_type, fill)},
     )
 
@@ -86,14 +87,14 @@ def _struct(name: str, fields: list[attrs.Attribute[Any]], spelling: Callable[[s
         for field in fields
         if field.name != "extra"
     ]
-    return msgspec.defstruct(name, members, rename=spelling, forbid_unknown_fields=True)
+    return msgspec.defstruct(name, members, rename=spelling, forbid_unknown_fields=True, gc=False)
 
 
 def _wire_type(field: attrs.Attribute[Any], spelling: Callable[[str], str]) -> Any:
     if field.type == Figures:
         kinds = {int: _Int64, float: float}
         figures = [(name, kinds[kind] | None, None) for name, kind in FIGURES.items()]
-        return msgspec.defstruct("Figures", figures, rename=spelling, forbid_unknown_fields=True)
+        return msgspec.defstruct("Figures", figures, rename=spelling, forbid_unknown_fields=True, gc=False)
     if field.type == datetime | None:
         return _Timestamp | None
     if isinstance(field.type, type) and attrs.has(field.type):

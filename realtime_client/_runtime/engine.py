@@ -198,6 +198,14 @@ class Engine:
         if run is not None and not self.threads.is_current_own():
             self._see_out(run, deadline)
 
+    def wait_closed(self, deadline: float | None) -> bool:
+        """Wait for the end of a run that is being closed, at most until its own deadline; whether it has ended."""
+        run = self._run
+        if run is None or run.thread is None:
+            return True
+        longest = self.clock.monotonic() + self.config.close_timeout
+        return not join_all([run.thread], self.clock, longest if deadline is None else min(deadline, longest))
+
     def _close(self, deadline: float) -> tuple[_Run | None, int]:
         """Begin to end the run; returns it, and how many events were discarded for it."""
         with self._lock:

@@ -11,8 +11,10 @@ import contextlib
 import select
 import socket
 import ssl
+import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 __all__ = ["PlainStream", "Stream", "TlsStream"]
@@ -56,11 +58,13 @@ class PlainStream:
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(None)
         self._sock = sock
+        self._give_way = _way_giver(sock)
         self._write_lock = threading.Lock()  # guards sent and the order of bytes on the wire: an I/O lock
         self.sent = 0
 
     def recv(self) -> bytes:
         """See `Stream.recv`."""
+        self._give_way()
         return self._sock.recv(READ_SIZE)
 
     def send(self, data: bytes, timeout: float) -> None:
@@ -94,12 +98,14 @@ class TlsStream:
     def __init__(self, sock: ssl.SSLSocket) -> None:
         sock.settimeout(0.0)
         self._sock = sock
+        self._give_way = _way_giver(sock)
         self._io_lock = threading.Lock()  # guards the OpenSSL object; only non-blocking calls happen under it
         self._write_lock = threading.Lock()  # guards sent and the order of bytes on the wire: an I/O lock
         self.sent = 0
 
     def recv(self) -> bytes:
         """See `Stream.recv`."""
+        self._give_way()
         while True:
             with self._io_lock:
                 try:
@@ -144,6 +150,21 @@ class TlsStream:
     def close(self) -> None:
         """See `Stream.close`."""
         self._sock.close()
+
+
+def _way_giver(sock: socket.socket) -> Callable[[], object]:
+    """What lets others run: nothing where threads are real, a switch where they are gevent's greenlets.
+
+    gevent's ``recv`` returns at once while there is data, so that a burst would starve everybody else in the process.
+    """
+    if type(sock).__module__.startswith("gevent."):
+        switch: Callable[[], object] = sys.modules["gevent"].sleep
+        return switch
+    return _nothing
+
+
+def _nothing() -> None:
+    pass
 
 
 def _drain(sock: socket.socket, timeout: float) -> None:

@@ -6,7 +6,7 @@ import gc
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -377,8 +377,16 @@ def test_a_with_statement_that_cannot_connect_closes(server: FakeServer) -> None
     assert own_threads() == []
 
 
+@pytest.fixture
+def ctrl_c_works() -> Iterator[None]:
+    """Also where the tests were started in the background, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("waiting_in", ["connect", "with", "join", "events", "wait_for", "store.wait_for"])
-def test_ctrl_c_ends_the_wait_at_once(waiting_in: str, server: FakeServer, make: Make) -> None:
+def test_ctrl_c_ends_the_wait_at_once(waiting_in: str, ctrl_c_works: None, server: FakeServer, make: Make) -> None:
     client = make(server.url, connect_timeout=60)
     if waiting_in in ("connect", "with"):
         server.then = [stall()]

@@ -11,7 +11,17 @@ import pytest
 from realtime_client import ConnectionState, LaneMetrics, Metrics, RealtimeClient
 from realtime_client.testing import FakeServer, MemoryTransport, accept, repeat, send
 from tests.client.conftest import Make
-from tests.client.recording import PATIENCE, QUICK, Record, Task, anomaly, connect_and_settle, numbers, stats
+from tests.client.recording import (
+    PATIENCE,
+    QUICK,
+    Record,
+    Task,
+    anomaly,
+    connect_and_settle,
+    numbers,
+    own_threads,
+    stats,
+)
 
 DONE = {"type": "done"}
 
@@ -44,9 +54,12 @@ class Jam:
         link.put(stats(batches=before + 1))
         self.client.store.wait_for(lambda s: s.stats.extra.get("batches") == before + 1, timeout=PATIENCE)
 
+    def let_go(self) -> None:
+        self._release.set()
+
     def flow(self) -> list[Any]:
         """Let go, and wait until everything that was not dropped has been delivered."""
-        self._release.set()
+        self.let_go()
         self.events.wait_until(lambda items: self.client.metrics().waiting == 0)
         self.network.current.put(DONE)
         return self.events.wait_until(lambda items: items[-1].type == "done")
@@ -213,7 +226,7 @@ def test_metrics_add_up_after_close(overflow: str, make: Make, network: MemoryTr
     jam.client.store.wait_for(lambda s: s.stats.anomaly_count == 101, timeout=PATIENCE)
     closing = Task(jam.client.close)
     assert jam.client.join(PATIENCE) is True
-    jam._release.set()
+    jam.let_go()
     closing.result()
     metrics = jam.client.metrics()
     assert adds_up(metrics)
@@ -223,14 +236,13 @@ def test_metrics_add_up_after_close(overflow: str, make: Make, network: MemoryTr
 
 
 def test_close_ends_a_reader_that_is_held_up(make: Make, network: MemoryTransport) -> None:
-    jam = Jam(make, network, overflow="block", close_timeout=1)
+    jam = Jam(make, network, overflow="block")
     network.current.put(*[anomaly(i) for i in range(1, 101)])
     jam.client.store.wait_for(lambda s: s.stats.anomaly_count == 101, timeout=PATIENCE)
-    closing = Task(jam.client.close)
-    assert jam.client.join(PATIENCE) is True
-    assert not [t.name for t in threading.enumerate() if "-reader-" in t.name]
-    jam._release.set()
-    closing.result()
+    jam.client.close(timeout=0.5)  # the callback hangs on
+    left = own_threads()
+    jam.let_go()
+    assert left == ["rtc-test0-dispatcher"]
 
 
 def test_reconnect_while_the_reader_is_held_up_loses_nothing(make: Make, network: MemoryTransport) -> None:

@@ -11,12 +11,13 @@ import pytest
 
 from realtime_client import (
     ClientClosed,
+    ConnectionState,
     HandshakeRejected,
     NewAnomaly,
     RealtimeClient,
     StatsUpdate,
 )
-from realtime_client.testing import FakeServer, MemoryTransport, refuse
+from realtime_client.testing import FakeServer, MemoryTransport, accept, go_silent, refuse, send
 from tests.client.conftest import Make
 from tests.client.recording import PATIENCE, QUICK, Record, Stopwatch, Task, alert, anomaly, numbers, stats
 
@@ -243,6 +244,21 @@ def test_join_returns_true_when_another_thread_closes(client: RealtimeClient) ->
     assert waiting.began.wait(PATIENCE)
     client.close()
     assert waiting.result() is True
+
+
+def test_join_returns_no_earlier_than_the_client_is_closed(server: FakeServer, make: Make) -> None:
+    server.add_script(accept(), send(alert("go")), go_silent())
+    client, closing = make(server.url, close_timeout=0.5), threading.Event()
+
+    def stop(event: object) -> None:
+        client.close()
+        closing.set()
+
+    client.on("system_alert", stop)
+    client.connect(PATIENCE)
+    assert closing.wait(PATIENCE)
+    assert client.join(PATIENCE) is True
+    assert client.status.state is ConnectionState.CLOSED
 
 
 def test_join_returns_false_when_the_time_is_up(client: RealtimeClient) -> None:

@@ -269,17 +269,17 @@ def test_high_water_is_the_most_that_ever_waited() -> None:
     assert mailbox.metrics().high_water == 4
 
 
-# block
+# block: where time stands still, nobody looks again by itself
 
 
 def test_block_waits_until_the_consumer_takes(elsewhere: ThreadPoolExecutor) -> None:
-    clock = Observed()
+    clock = FakeClock()
     mailbox = make("block", max_events=2, clock=clock)
     putting = elsewhere.submit(put, mailbox, 1, 2, 3)
-    clock.somebody_waits()
+    clock.wait_for_waiters()
     assert mailbox.metrics().waiting == 2
     assert emptied(taken_run(mailbox)) == [1, 2]
-    found = mailbox.take(PATIENCE)
+    found = elsewhere.submit(mailbox.take).result(PATIENCE)
     assert isinstance(found, deque)
     assert emptied(found) == [3]
     assert putting.result(PATIENCE) == 0
@@ -288,26 +288,25 @@ def test_block_waits_until_the_consumer_takes(elsewhere: ThreadPoolExecutor) -> 
 
 
 def test_block_does_not_wait_in_a_hurry(elsewhere: ThreadPoolExecutor) -> None:
-    clock = Observed()
+    clock = FakeClock()
     mailbox = make("block", max_events=1, clock=clock)
     putting = elsewhere.submit(put, mailbox, 1, 2, 3)
-    clock.somebody_waits()
+    clock.wait_for_waiters()
     mailbox.hurry(True)
     assert putting.result(PATIENCE) == 0
     assert rest(mailbox) == [1, 2, 3]
     mailbox.hurry(False)
     putting = elsewhere.submit(put, mailbox, 4, 5)
-    clock.somebody_waits()
+    clock.wait_for_waiters()
     mailbox.close()
     putting.result(PATIENCE)
 
 
 def test_block_is_released_by_close(elsewhere: ThreadPoolExecutor) -> None:
-    clock = Observed()
+    clock = FakeClock()
     mailbox = make("block", max_events=1, clock=clock)
     putting = [elsewhere.submit(put, mailbox, 1, 2) for _ in range(3)]
-    for _ in putting:
-        clock.somebody_waits()
+    clock.wait_for_waiters(3)
     mailbox.close()
     for one in putting:
         one.result(PATIENCE)
@@ -336,12 +335,12 @@ def test_block_does_not_wait_with_what_is_put_through_a_hold() -> None:
 
 
 def test_block_waits_for_bytes(elsewhere: ThreadPoolExecutor) -> None:
-    clock = Observed()
+    clock = FakeClock()
     mailbox = make("block", max_bytes=10, clock=clock)
     putting = elsewhere.submit(put, mailbox, 1, 2, size=6)
-    clock.somebody_waits()
+    clock.wait_for_waiters()
     assert emptied(taken_run(mailbox)) == [1]
-    found = mailbox.take(PATIENCE)
+    found = elsewhere.submit(mailbox.take).result(PATIENCE)
     assert isinstance(found, deque)
     assert emptied(found) == [2]
     putting.result(PATIENCE)
