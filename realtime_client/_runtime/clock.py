@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
@@ -35,9 +36,8 @@ class Inbox(Generic[T]):
 class Clock:
     """The real time."""
 
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
+    monotonic: Callable[[], float] = staticmethod(time.monotonic)
+    """Seconds that never go back. Not a method: it is asked twice for each callback."""
 
     def now(self) -> datetime:
         """The wall time, timezone-aware UTC."""

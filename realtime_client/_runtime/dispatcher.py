@@ -55,7 +55,9 @@ class CallbackLane(Lane):
         self._subscriptions = subscriptions
         self._report = report
         self._counters = counters
+        self._monotonic = clock.monotonic
         self._clock = clock
+        self._delivered: Callable[[Event], object] = _nothing  # told of each event that was delivered
         self._calls = 0
         self._spent = 0.0
         self._warned: dict[str, float] = {}
@@ -85,9 +87,6 @@ class CallbackLane(Lane):
     def _notice(self, notice: Notice) -> None:
         """A notice came."""
 
-    def _delivered(self, event: Event) -> None:
-        """An event was delivered."""
-
     def _after(self) -> None:
         """A run of events or a notice has been dealt with."""
         if self._calls:
@@ -96,37 +95,39 @@ class CallbackLane(Lane):
             self._calls, self._spent = 0, 0.0
 
     def _deliver(self, run: Run) -> None:
+        # The hot path: what is looked up for each event is looked up once.
+        pop, subscriptions, mailbox = run.popleft, self._subscriptions, self.mailbox
+        call, delivered = self._call, self._delivered
         while True:
             try:
-                event = run.popleft()
+                event = pop()
             except IndexError:  # empty, or emptied by the overflow policy or by close()
                 return
-            for subscription in self._subscriptions(event):
-                if self.mailbox.closed:
+            for subscription in subscriptions(event):
+                if mailbox.closed:
                     return
-                self._call(subscription, subscription.callback, event)
-            self._delivered(event)
+                call(subscription, subscription.callback, event)
+            delivered(event)
 
-    def _call(self, subscription: Subscription, function: Callable[..., object], *arguments: Any) -> None:
+    def _call(self, subscription: Subscription, function: Callable[[Any], object], argument: Any) -> None:
         if not subscription.claim(self):
             return
-        started = self._clock.monotonic()
+        started = self._monotonic()
         try:
-            function(*arguments)
+            function(argument)
         except BaseException as error:  # noqa: BLE001 - SystemExit too: no callback may end the thread of all others
-            self._failed(subscription, error, arguments)
+            self._failed(subscription, error, argument)
         finally:
             subscription.release(self)
-            took = self._clock.monotonic() - started
+            took = self._monotonic() - started
             self._calls += 1
             self._spent += took
             if took > SLOW_CALLBACK:
                 self._warn_slow(subscription, took)
 
-    def _failed(self, subscription: Subscription, error: BaseException, arguments: tuple[Any, ...]) -> None:
+    def _failed(self, subscription: Subscription, error: BaseException, argument: Any) -> None:
         self._counters.add(callback_errors=1)
         logger.error("callback %s raised %s", subscription.name, type(error).__name__, exc_info=error)
-        argument = arguments[0] if arguments else None
         if isinstance(argument, RealtimeError):
             return  # a callback of on_error: told of its own errors, it would raise for ever
         wrapped = CallbackError(
@@ -155,6 +156,7 @@ class Dispatcher(CallbackLane):
         self._registry = registry
         self._store = store
         self._digest = Digest()
+        self._delivered = self._digest.add
 
     def _patience(self) -> float | None:
         due = self._digest.next_due()
@@ -171,9 +173,6 @@ class Dispatcher(CallbackLane):
                 for subscription in self._registry.get(Topic.CONNECTION):
                     self._call(subscription, subscription.callback, change.current.connected)
 
-    def _delivered(self, event: Event) -> None:
-        self._digest.add(event)
-
     def _after(self) -> None:
         self._store.tell(self._call_unless_closed)
         for notification in self._digest.due(self._clock.monotonic(), self._clock.now()):
@@ -186,3 +185,7 @@ class Dispatcher(CallbackLane):
         """Call, but not after close(), also one from within the callback before: then only state changes are told."""
         if not self.mailbox.closed:
             self._call(subscription, function, argument)
+
+
+def _nothing(event: Event) -> None:
+    pass
