@@ -124,8 +124,8 @@ class RealtimeClient:
         """Close the connection and end the client's threads, within one deadline. Idempotent, from any thread.
 
         Events that wait for callbacks are discarded (and counted under ``closed``), the final change to CLOSED is
-        delivered, and then no call is started. From inside a callback this returns at once, and after that callback only
-        the change to CLOSED follows. What does not end in time is named in a warning.
+        delivered, and then no call is started. From inside a callback this returns at once, and after that callback
+        only the change to CLOSED follows. What does not end in time is named in a warning.
 
         Args:
             timeout: The deadline in seconds, the wait for the peer's close included; ``None`` for ``close_timeout``.
@@ -276,7 +276,7 @@ class RealtimeClient:
 
         Args:
             wire_type: The message's ``type`` on the wire.
-            cls: An ``attrs`` class; its fields are filled from ``data``, by their names or in camelCase, without coercion.
+            cls: An ``attrs`` class; its fields are filled from ``data``, by their names or in camelCase, uncoerced.
                 A class that does not derive from `Event` gets the envelope's fields by a generated subclass.
 
         Raises:
@@ -284,7 +284,6 @@ class RealtimeClient:
             ValueError: ``wire_type`` is empty or one of the built-in types.
         """
         self._engine.codec.register(wire_type, cls)
-        self._engine.registry.forget_routes()
 
     def _subscribe_event(
         self, event: str | type, callback: Callable[..., object] | None, *, once: bool, own_thread: bool

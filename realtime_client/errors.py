@@ -42,17 +42,7 @@ __all__ = [
     "PollError",
     "ProtocolError",
     "RealtimeError",
-    "describe",
 ]
-
-
-def describe(error: BaseException) -> str:
-    """An error's type and words, also where its own ``__str__`` fails."""
-    try:
-        words = str(error)
-    except Exception:  # noqa: BLE001 - somebody else's code
-        words = "(its text cannot be had)"
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 class RealtimeError(Exception):

@@ -98,8 +98,8 @@ watch(_register)
 class SharedClient(RealtimeClient):
     """A handle on a shared connection: the whole client, but for its end.
 
-    `close` cancels this handle's own subscriptions and iterators and gives the connection back; the last handle's `close`
-    closes it. A closed handle cannot connect again; `shared` gives a new one.
+    `close` cancels this handle's own subscriptions and iterators and gives the connection back; the last handle's
+    `close` closes it. A closed handle cannot connect again; `shared` gives a new one.
     """
 
     def __init__(self, config: ClientConfig) -> None:
@@ -155,8 +155,8 @@ class SharedClient(RealtimeClient):
 def shared(url: str | None = None, **options: Any) -> SharedClient:
     """A handle on this process's one connection to a URL.
 
-    The first call makes the client, further calls with the same configuration share it. Making it does no I/O; the first
-    `connect` of any handle connects it for all.
+    The first call makes the client, further calls with the same configuration share it. Making it does no I/O; the
+    first `connect` of any handle connects it for all.
 
     Args:
         url: The feed's address; ``ws://localhost:8080/ws`` by default.

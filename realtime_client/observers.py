@@ -175,10 +175,6 @@ class ObserverRegistry:
             found = routes[kind] = tuple(sorted(every, key=lambda subscription: subscription.order))
         return found
 
-    def forget_routes(self) -> None:
-        """Look subscribers up anew: the class of an event type has changed."""
-        self._routes = {}
-
     def find(self, callback: Callable[..., Any]) -> tuple[Subscription, ...]:
         """All subscriptions of a callback, under any key."""
         with self._lock:

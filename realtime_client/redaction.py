@@ -1,10 +1,10 @@
-"""What may be shown of a URL: everything but the places where secrets live."""
+"""What may be shown: URLs without the places where secrets live, and errors whatever they are."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-__all__ = ["show_url"]
+__all__ = ["describe", "show_url"]
 
 
 def show_url(url: str) -> str:
@@ -27,3 +27,12 @@ def show_url(url: str) -> str:
         netloc += f":{port}"
     query = "?…" if parts.query else ""
     return f"{parts.scheme}://{netloc}{parts.path}{query}"
+
+
+def describe(error: BaseException) -> str:
+    """An error's type and words, also where its own ``__str__`` fails."""
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001 - somebody else's code
+        words = "(its text cannot be had)"
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

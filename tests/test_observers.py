@@ -98,7 +98,6 @@ def test_for_event_follows_the_class_that_is_registered_for_a_type(registry: Obs
     for _ in range(2):
         assert registry.for_event(UnknownEvent(type="deployed")) == ()
         assert registry.for_event(Deployed(type="deployed")) == (subscription,)
-        registry.forget_routes()
 
 
 def test_types_that_a_server_invents_do_not_fill_the_memory(registry: ObserverRegistry) -> None:

@@ -465,7 +465,7 @@ def test_wait_for_takes_any_timeout(store: DashboardStore, awaited: Awaited, els
 def test_wait_for_is_released_by_the_end(
     store: DashboardStore, awaited: Awaited, elsewhere: ThreadPoolExecutor
 ) -> None:
-    waiting = [elsewhere.submit(store.wait_for, lambda s: False, PATIENCE) for _ in range(3)]
+    waiting = [elsewhere.submit(store.wait_for, lambda s: False, 2 * PATIENCE) for _ in range(3)]
     for _ in waiting:
         awaited.somebody_waits()
     store.end(ClientClosed("closed"))

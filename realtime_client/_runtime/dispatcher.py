@@ -11,9 +11,10 @@ from realtime_client._runtime.clock import Clock
 from realtime_client._runtime.counters import Counters
 from realtime_client._runtime.hub import Topic
 from realtime_client._runtime.mailbox import Mailbox, Notice, Run
-from realtime_client.errors import CallbackError, RealtimeError, describe
+from realtime_client.errors import CallbackError, RealtimeError
 from realtime_client.events import Event
 from realtime_client.observers import Lane, ObserverRegistry, Subscription
+from realtime_client.redaction import describe
 from realtime_client.status import StatusChange
 from realtime_client.store import DashboardStore
 

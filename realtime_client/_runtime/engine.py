@@ -318,6 +318,10 @@ class Engine:
         for lane in lanes:
             self._start_own_lane(run, lane)
         run.supervisor.run()
+        with self._lock:
+            own = [lane.side for lane in self._own_lanes if lane.run is run and lane.side is not None]
+        for side in own:
+            _end_lane(side)
 
     def refresh(self, timeout: float) -> None:
         """Poll once, on the calling thread."""
@@ -331,7 +335,7 @@ class Engine:
                 store=self.store,
                 counters=self.counters,
                 timeout=timeout,
-                transport=None if self.board.connected else Transport.POLLING,
+                transport=lambda: None if self.board.connected else Transport.POLLING,
             )
         finally:
             poller.close()
@@ -395,19 +399,21 @@ class Engine:
 
     def _start_own_lane(self, run: _Run, lane: _OwnLane) -> None:
         subscription = lane.subscription
-        lane.side = SideLane(self._mailbox(subscription.name), lane.wants)
+        side = lane.side = SideLane(self._mailbox(subscription.name), lane.wants)
         self._start_lane(
             run,
             CallbackLane(
                 thread_name=f"lane-{len(run.lanes)}",
-                mailbox=lane.side.mailbox,
+                mailbox=side.mailbox,
                 subscriptions=lambda event: (subscription,),
                 report=self._report,
                 counters=self.counters,
                 clock=self.clock,
             ),
         )
-        self.hub.add(lane.side)
+        self.hub.add(side)
+        if run.closing:  # perhaps too late for the end of the run to have seen this lane
+            _end_lane(side)
 
     def _start_lane(self, run: _Run, lane: CallbackLane) -> None:
         run.lanes.append(lane)
@@ -421,9 +427,7 @@ class Engine:
             self._own_lanes = [lane for lane in self._own_lanes if lane.subscription is not subscription]
         for lane in gone:
             if lane.side is not None:
-                lane.side.active = False
-                lane.side.mailbox.close("cancelled")
-                lane.side.mailbox.tell(Notice(Topic.END))
+                _end_lane(lane.side, "cancelled")
 
     def _report(self, error: CallbackError) -> None:
         self.hub.report(Notice(Topic.ERROR, error))
@@ -485,3 +489,9 @@ def _everything(event: Event) -> bool:
 
 def _nothing(event: Event) -> bool:
     return False
+
+
+def _end_lane(side: SideLane, reason: str = "closed") -> None:
+    side.active = False
+    side.mailbox.close(reason)
+    side.mailbox.tell(Notice(Topic.END))

@@ -87,7 +87,7 @@ class Hub:
                 lane.mailbox.release()
 
     def publish(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool = False) -> int:
-        """Hand a batch over; under ``"block"`` this waits for room. Returns how many events were dropped, in all lanes."""
+        """Hand a batch over; under ``"block"`` this waits for room. Returns how many events all lanes dropped."""
         dropped = 0
         for lane in self._side:
             if lane.active:

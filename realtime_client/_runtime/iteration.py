@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -46,11 +47,10 @@ class EventIterator:
     def next_within(self, timeout: float | None) -> Event | None:
         """The next event; ``None`` when the time is up or there will be none any more."""
         while not self._over:
-            try:
+            with contextlib.suppress(IndexError):  # the overflow policy may take from the hand, too
                 return self._hand.popleft()
-            except IndexError:
-                self._check()
-                item = self._lane.mailbox.take(timeout)
+            self._check()
+            item = self._lane.mailbox.take(timeout)
             if item is None:
                 return None
             if isinstance(item, Notice):

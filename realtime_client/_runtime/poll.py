@@ -52,7 +52,7 @@ def poll_once(
     store: DashboardStore,
     counters: Counters,
     timeout: float,
-    transport: Transport | None,
+    transport: Callable[[], Transport | None],
 ) -> int:
     """Ask once and take the answer over.
 
@@ -63,9 +63,9 @@ def poll_once(
         PollError: It failed.
     """
     answer = poller.poll(store.newest_timestamp(), timeout)
-    recovered = 0 if answer is None else intake.take_answer(answer, transport)
+    recovered = 0 if answer is None else intake.take_answer(answer, transport())
     if answer is None:
-        intake.unchanged(transport)
+        intake.unchanged(transport())
     counters.add(polls=1)
     return recovered
 
@@ -103,6 +103,7 @@ class PollThread:
         self._only_once = only_once
         self._inbox: Inbox[bool] = Inbox()
         self._stopped = False
+        self._finishing = False
         self._failures = 0
 
     def run(self) -> None:
@@ -122,6 +123,7 @@ class PollThread:
 
     def finish(self) -> None:
         """Poll one last time, now, and end."""
+        self._finishing = True
         self._inbox.post(True)
 
     def stop(self) -> None:
@@ -146,7 +148,9 @@ class PollThread:
                 store=self._store,
                 counters=self._counters,
                 timeout=self._config.connect_timeout,
-                transport=None if last else Transport.POLLING,  # with the last one the stream is back
+                transport=lambda: (
+                    None if last or self._finishing else Transport.POLLING
+                ),  # by then the stream may be back
             )
             self._failures = 0
         except PollError as expected:

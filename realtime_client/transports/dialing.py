@@ -64,7 +64,7 @@ class Dial:
         return self.sock is not None and self.sock.fileno() == -1
 
     def disown(self) -> None:
-        """Give the descriptor back in a child process, where nobody else is, and a lock may be held by nobody for ever."""
+        """Give the descriptor back in a child process, where a lock may be held for ever by nobody."""
         if self.sock is not None:
             self.sock.close()
 

@@ -1,4 +1,4 @@
-"""Calls that nothing can interrupt (a name look-up, a user's token function), made on a thread that can be abandoned."""
+"""Calls that nothing can interrupt (a name look-up, a user's function), made on a thread that can be abandoned."""
 
 from __future__ import annotations
 
@@ -77,6 +77,11 @@ class Errands:
     def abandon(self) -> None:
         """Let the waiting thread go, from any thread."""
         self._answers.put((self, False, None))
+
+    def settle(self, timeout: float) -> None:
+        """Wait, for a while, for the end of a call that was abandoned and is about to end."""
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     @property
     def lingering(self) -> str | None:

@@ -1,4 +1,4 @@
-"""HTTP polling by urllib3, and polling by a callable of the user's. Every poll has a deadline, and ends when told to."""
+"""HTTP polling by urllib3, and polling by a callable of the user's. Every poll has a deadline and can be aborted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from realtime_client import options
 from realtime_client._core.handshake import retry_after
 from realtime_client.config import ClientConfig
-from realtime_client.errors import ConnectError, PollError, describe
-from realtime_client.redaction import show_url
+from realtime_client.errors import ConnectError, PollError
+from realtime_client.redaction import describe, show_url
 from realtime_client.transports.base import Poller
 from realtime_client.transports.dialing import Dial
 from realtime_client.transports.errands import Abandoned, Errands, Raised
@@ -30,6 +30,8 @@ __all__ = ["CallablePoller", "HttpPoller", "make_poller"]
 
 ANSWER_FACTOR = 16
 """An answer may be this many times ``max_message_bytes``: it holds many messages."""
+SETTLE = 0.5
+"""How long an aborted request may take to notice that its socket is gone, in seconds."""
 CHUNK = 64 * 1024
 GZIP = 16 + zlib.MAX_WBITS
 
@@ -123,6 +125,7 @@ class HttpPoller:
 
     def close(self) -> None:
         """See `Poller.close`."""
+        self._errands.settle(SETTLE)
         if self._pool is not None:
             self._pool.close()
 
@@ -220,7 +223,7 @@ class _Connections:
         self._dials: list[Dial] = []
         self._aborted = False
         self.query = ""
-        """What comes behind the path of the next request. It may hold a secret, and urllib3 logs the paths it is given."""
+        """What comes behind the path of the next request. It may hold a secret, and urllib3 logs paths."""
 
     def dial(self, scheme: str, host: str, port: int, timeout: float) -> Dial:
         """A connected socket, through the proxy if there is one."""

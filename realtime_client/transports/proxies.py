@@ -38,9 +38,9 @@ def find_proxy(configured: str | None, target: SplitResult) -> Proxy | None:
     """The proxy for a target, or ``None`` for a direct connection.
 
     Args:
-        configured: The ``proxy`` option: a URL, ``"direct"``, or ``None`` for the environment: ``https_proxy`` for wss and
-            https, ``http_proxy`` for ws and http, else ``all_proxy``; none of them for what ``no_proxy`` names and for
-            this machine itself.
+        configured: The ``proxy`` option: a URL, ``"direct"``, or ``None`` for the environment: ``https_proxy`` for wss
+            and https, ``http_proxy`` for ws and http, else ``all_proxy``; none of them for what ``no_proxy`` names and
+            for this machine itself.
         target: Where to.
 
     Raises:

@@ -43,9 +43,10 @@ class Stream(Protocol):
         """
 
     def drain(self, timeout: float) -> None:
-        """Say that no more will be written, then read and discard until the peer's end, for a while. Reader thread only.
+        """Say that no more will be written, then read and discard until the peer's end, for a while.
 
-        A socket that is closed with unread bytes resets the connection, and the peer may then never see our last words.
+        Reader thread only. A socket that is closed with unread bytes resets the connection, and the peer may then never
+        see our last words.
         """
 
     def close(self) -> None:
@@ -158,7 +159,8 @@ def _way_giver(sock: socket.socket) -> Callable[[], object]:
     gevent's ``recv`` returns at once while there is data, so that a burst would starve everybody else in the process.
     """
     if type(sock).__module__.startswith("gevent."):
-        switch: Callable[[], object] = sys.modules["gevent"].sleep
+        # Not a wait: gevent's name for "let others run, then come back" is a sleep without a time.
+        switch: Callable[[], object] = vars(sys.modules["gevent"])["sleep"]
         return switch
     return _nothing
 

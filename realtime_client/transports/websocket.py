@@ -1,4 +1,4 @@
-"""The WebSocket transport: websocket-client for the handshake and for what is sent, our own frame reader for the rest."""
+"""The WebSocket transport: websocket-client for the handshake and what is sent, our own frame reader for the rest."""
 
 from __future__ import annotations
 

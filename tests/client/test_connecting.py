@@ -19,7 +19,7 @@ from realtime_client import (
     RealtimeClient,
     Transport,
 )
-from realtime_client.testing import FakeServer, MemoryTransport, accept, close, refuse, stall
+from realtime_client.testing import Ending, FakeServer, MemoryTransport, accept, close, refuse, stall
 from tests.client.conftest import Make
 from tests.client.recording import (
     PATIENCE,
@@ -57,7 +57,7 @@ def test_seed_disconnect(server: FakeServer, make: Make) -> None:
     client.disconnect()
     assert not client.is_connected
     assert client.status.state is ConnectionState.CLOSED
-    assert server.connections[0].wait_closed() is realtime_client.testing.Ending.CLOSED
+    assert server.connections[0].wait_closed() is Ending.CLOSED
     client.connect(PATIENCE)
     assert client.is_connected
 
@@ -172,6 +172,32 @@ def test_seed_user_notifications(server: FakeServer, make: Make) -> None:
         "closed": "info",
     }
     assert all(n.title and n.message and n.at.tzinfo is not None and n.count == 1 for n in told.items)
+
+
+def test_seed_shared_singleton(server: FakeServer) -> None:
+    one, other = realtime_client.shared(server.url), realtime_client.shared(server.url)
+    try:
+        one.connect(PATIENCE)
+        assert other.is_connected
+        one.close()
+        assert other.is_connected
+        assert len(server.connections) == 1
+    finally:
+        one.close()
+        other.close()
+    assert server.connections[0].wait_closed() is Ending.CLOSED
+
+
+def test_seed_fallback_to_polling_and_manual_refresh(server: FakeServer, make: Make) -> None:
+    server.then = [refuse(503)]
+    server.poll_answer = {"stats": {"totalLogs": 42}, "logs": [anomaly(1)["data"]["log"]]}
+    client = make(server.url, polling_url=server.poll_url, poll_after=0, polling_interval=60, **QUICK)
+    client.connect(wait=False)
+    snapshot = client.store.wait_for(lambda s: s.stats.total_logs == 42, timeout=PATIENCE)
+    assert [log.id for log in snapshot.recent_logs] == ["log-1"]
+    server.poll_answer = {"stats": {"totalLogs": 43}}
+    client.refresh(timeout=PATIENCE)
+    assert client.store.stats.total_logs == 43
 
 
 # connect()

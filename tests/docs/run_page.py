@@ -14,8 +14,9 @@ import sys
 import threading
 from types import FrameType
 from typing import Any, TextIO
+from urllib.parse import urlsplit
 
-from tests.docs.examples import FEED_URL, Example, examples
+from tests.docs.examples import FEED_ADDRESS, Example, examples
 
 SECONDS_EACH = 20.0
 LINES_UNTIL_CTRL_C = 3
@@ -50,7 +51,7 @@ class ImpatientReader(io.TextIOBase):
 def run(example: Example, names: dict[str, Any], url: str) -> None:
     """Run one example."""
     faulthandler.dump_traceback_later(SECONDS_EACH, exit=True)
-    code = example.code.replace(FEED_URL, url)
+    code = example.code.replace(FEED_ADDRESS, urlsplit(url).netloc)
     if example.language == "pycon":
         run_session(example, code, names)
     elif example.endless:

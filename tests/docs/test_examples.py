@@ -78,7 +78,8 @@ def until_ctrl_c(process: subprocess.Popen[str]) -> str:
 
 
 def test_there_are_examples_on_the_pages_that_need_them() -> None:
-    assert {"README.md", "docs/tutorial.md", "docs/concepts.md", "docs/testing.md"} <= set(PYTHON_PAGES)
+    needed = ("tutorial", "concepts", "testing", "outages", "processes", "sharing")
+    assert {"README.md", *(f"docs/{page}.md" for page in needed)} <= set(PYTHON_PAGES)
     assert {"README.md", "docs/command-line.md", "docs/tutorial.md"} <= {example.page for example, _ in COMMANDS}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import attrs
@@ -18,7 +20,7 @@ import realtime_client.testing
 from realtime_client import ClientConfig
 from realtime_client._core.machine import PHASE_STATE, TABLE, Fact, Phase
 from realtime_client._core.retry import TABLE as OUTCOMES
-from tests.docs.examples import ROOT
+from tests.docs.examples import ROOT, examples
 
 
 def rows(table: str) -> list[str]:
@@ -102,6 +104,18 @@ def test_every_public_name_is_in_the_reference(package: str, page: str) -> None:
         if not re.search(rf"{re.escape(package)}\.{name}\b", text) and name not in listed
     ]
     assert not missing
+
+
+def test_the_figures_of_the_restart_are_those_of_the_simulation() -> None:
+    command = [sys.executable, "-m", "benchmarks.restart_herd"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=True).stdout
+    assert "".join(example.code for example in examples("docs/outages.md", "text")) == said
+
+
+def test_the_modules_that_the_security_page_names_exist() -> None:
+    named = re.findall(r"`(\w+(?:/\w+)*\.py)`", (ROOT / "docs/security.md").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / "realtime_client" / path).is_file()] == []
 
 
 def test_references_by_the_defining_module_lead_to_the_public_name() -> None:

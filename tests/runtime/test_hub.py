@@ -168,6 +168,18 @@ def test_hold_and_release_are_for_all(hub: Hub) -> None:
     assert (rest(hub.main), rest(lane.mailbox)) == ([EVENTS[0], Topic.STATUS], [EVENTS[0]])
 
 
+def test_a_lane_that_is_added_while_others_are_held_is_held_too(hub: Hub) -> None:
+    before, after = side(), side()
+    hub.hold()
+    hub.add(before)
+    hub.publish(EVENTS, SIZES)
+    assert rest(before.mailbox) == []
+    hub.release()
+    hub.add(after)
+    hub.publish(EVENTS, SIZES)
+    assert (rest(before.mailbox), rest(after.mailbox)) == (EVENTS * 2, EVENTS)
+
+
 def test_hurry_is_for_all() -> None:
     hub = Hub(lambda: mailbox(max_events=1, overflow="block"))
     lane = side(max_events=1, overflow="block")

@@ -346,6 +346,21 @@ def test_block_waits_for_bytes(elsewhere: ThreadPoolExecutor) -> None:
     putting.result(PATIENCE)
 
 
+@pytest.mark.parametrize("overflow", POLICIES)
+def test_has_room_unless_a_put_would_have_to_wait(overflow: str) -> None:
+    mailbox = make(overflow, max_events=2)
+    put(mailbox, 1)
+    found = [mailbox.has_room]
+    put(mailbox, 2)
+    found.append(mailbox.has_room)
+    run = taken_run(mailbox)
+    found.append(mailbox.has_room)
+    run.popleft()
+    found.append(mailbox.has_room)
+    waits = overflow == "block"
+    assert found == [True, not waits, not waits, True]
+
+
 # close
 
 
