@@ -17,6 +17,7 @@ from realtime_client.client import RealtimeClient, configuration, make_engine
 from realtime_client.config import ClientConfig
 from realtime_client.errors import ClientClosed, ConfigError
 from realtime_client.observers import Subscription
+from realtime_client.store import DashboardStore, Selector
 
 __all__ = ["SharedClient", "shared"]
 
@@ -95,6 +96,26 @@ _register = _Register()
 watch(_register)
 
 
+class _StoreOfHandle(DashboardStore):
+    """The shared store as one handle gives it: the same state, and subscriptions that end with the handle."""
+
+    __slots__ = ("_check", "_subscriptions")
+
+    def __init__(
+        self, store: DashboardStore, subscriptions: weakref.WeakSet[Subscription], check: Callable[[], None]
+    ) -> None:
+        self.__dict__ = store.__dict__  # one store with two faces, also after a fork
+        self._subscriptions = subscriptions
+        self._check = check
+
+    def subscribe(self, part: str | Selector, callback: Callable[[Any, Any], object]) -> Subscription:
+        """See `DashboardStore.subscribe`."""
+        self._check()
+        subscription = super().subscribe(part, callback)
+        self._subscriptions.add(subscription)
+        return subscription
+
+
 class SharedClient(RealtimeClient):
     """A handle on a shared connection: the whole client, but for its end.
 
@@ -107,6 +128,7 @@ class SharedClient(RealtimeClient):
         self._given_back = threading.Lock()  # acquired once, for ever: by the first close, or by the finaliser's
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._iterators: weakref.WeakSet[EventIterator] = weakref.WeakSet()
+        self._store = _StoreOfHandle(self._entry.engine.store, self._subscriptions, _check_open(self._given_back))
         self._hold(self._entry.engine, _register.collect)
         # Finalisers run from the newest to the oldest: the reference is in the queue before the engine is told to look.
         weakref.finalize(self, _register.dropped.put, (self._entry, self._given_back)).atexit = False
@@ -115,6 +137,11 @@ class SharedClient(RealtimeClient):
     def closed(self) -> bool:
         """Whether this handle was closed."""
         return self._given_back.locked()
+
+    @property
+    def store(self) -> DashboardStore:
+        """The bounded picture of the feed; what is subscribed to it through this handle ends with the handle."""
+        return self._store
 
     def close(self, timeout: float | None = None) -> None:
         """Cancel this handle's subscriptions and give the connection back; the last handle closes it.
@@ -148,8 +175,17 @@ class SharedClient(RealtimeClient):
         return iterator
 
     def _check(self) -> None:
-        if self.closed:
+        _check_open(self._given_back)()
+
+
+def _check_open(given_back: threading.Lock) -> Callable[[], None]:
+    """A check that a handle is open; without a reference to it, which would keep it from being collected."""
+
+    def check() -> None:
+        if given_back.locked():
             raise ClientClosed("this handle is closed; shared() gives a new one")
+
+    return check
 
 
 def shared(url: str | None = None, **options: Any) -> SharedClient:

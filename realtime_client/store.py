@@ -37,6 +37,8 @@ __all__ = ["DashboardSnapshot", "DashboardStats", "DashboardStore"]
 KNOWN_STATS = ("total_logs", "anomaly_count", "anomaly_rate", "active_services")
 PARTS = ("stats", "recent_logs", "alerts")
 WATCHERS = "watchers"
+FURTHER_LIMIT = 1_000
+"""How many further figures are kept; beyond that, those that a server invented first go first."""
 Selector = Callable[["DashboardSnapshot"], Any]
 Entry = tuple[datetime, int, LogEntry]
 """A kept log behind what orders it: its time, and its arrival, which is unique, so that logs are never compared."""
@@ -439,6 +441,8 @@ class DashboardStore:
     def _merge(self, stats: Mapping[str, Any]) -> None:
         for name, value in stats.items():
             (self._figures if name in KNOWN_STATS else self._further)[name] = value
+        while len(self._further) > FURTHER_LIMIT:  # a server that invents names must not fill the memory
+            del self._further[next(iter(self._further))]
         self._touch("stats")
 
     def _touch(self, part: str) -> None:

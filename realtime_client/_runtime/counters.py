@@ -32,5 +32,7 @@ class Counters:
             return dict(self._sums), self._seconds
 
     def after_fork(self) -> None:
-        """A fresh lock in a child process."""
+        """Count anew in a child process, with a fresh lock."""
         self._lock = threading.Lock()
+        self._sums = Counter()
+        self._seconds = 0.0

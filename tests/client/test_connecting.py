@@ -188,6 +188,22 @@ def test_seed_shared_singleton(server: FakeServer) -> None:
     assert server.connections[0].wait_closed() is Ending.CLOSED
 
 
+def test_shared_handle_takes_its_watchers_of_the_store_along(server: FakeServer) -> None:
+    one, other = realtime_client.shared(server.url), realtime_client.shared(server.url)
+    mine, theirs = Record(), Record()
+    one.store.subscribe("alerts", lambda _, alerts: mine(alerts))
+    other.store.subscribe("alerts", lambda _, alerts: theirs(alerts))
+    assert one.store.snapshot() is other.store.snapshot()
+    one.connect(PATIENCE)
+    one.close()
+    with pytest.raises(ClientClosed):
+        one.store.subscribe("alerts", print)
+    server.send(alert("for the other"))
+    assert theirs.wait_for(1)
+    assert mine.items == []
+    other.close()
+
+
 def test_seed_fallback_to_polling_and_manual_refresh(server: FakeServer, make: Make) -> None:
     server.then = [refuse(503)]
     server.poll_answer = {"stats": {"totalLogs": 42}, "logs": [anomaly(1)["data"]["log"]]}
