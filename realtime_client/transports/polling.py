@@ -116,6 +116,8 @@ class HttpPoller:
         except Raised as raised:
             if isinstance(raised.error, PollError):
                 raise raised.error from None
+            if isinstance(raised.error, (TimeoutError, urllib3.exceptions.TimeoutError)):
+                raise PollError(f"polling {self._shown} was not done within {timeout:g} s") from raised.error
             raise PollError(f"polling {self._shown} failed: {_words(raised.error)}") from raised.error
 
     def abort(self) -> None:

@@ -41,7 +41,8 @@ def ours() -> Counter[str]:
     """How many objects of the client's own machinery are alive."""
     gc.collect()
     modules = ("realtime_client._runtime", "realtime_client.transports", "realtime_client.errors")
-    return Counter(type(one).__name__ for one in gc.get_objects() if type(one).__module__.startswith(modules))
+    kinds = [type(one) for one in gc.get_objects()]
+    return Counter(kind.__name__ for kind in kinds if str(kind.__module__).startswith(modules))
 
 
 class Step(NamedTuple):

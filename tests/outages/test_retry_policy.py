@@ -661,7 +661,7 @@ def test_a_certificate_that_is_not_trusted_is_fatal(make: Make) -> None:
         with pytest.raises(ConnectError, match="certificate"):
             client.connect(PATIENCE)
         assert client.status.state is FAILED
-        assert len(server.attempts) == 1
+        assert len(server.wait_for_attempts(1)) == 1
 
 
 # Every row has its end-to-end test above; these say that each can be reached from the outside at all.

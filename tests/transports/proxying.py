@@ -88,8 +88,9 @@ class ConnectProxy:
             head += byte
         self.requests(head.decode("latin-1"))
         if self._wanted and f"Proxy-Authorization: {self._wanted}\r\n" not in head.decode("latin-1"):
-            client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n")
-            client.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # the client may leave as soon as it has read enough
+                client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n")
+                client.shutdown(socket.SHUT_WR)
             return
         if self._answer is not None:
             with contextlib.suppress(OSError):  # the client may have left before the end of it
