@@ -30,6 +30,7 @@ from realtime_client.events import (
     wire_value,
 )
 from realtime_client.observers import ObserverRegistry, Subscription
+from realtime_client.patience import pieces
 from realtime_client.status import Transport
 
 __all__ = ["DashboardSnapshot", "DashboardStats", "DashboardStore"]
@@ -245,7 +246,9 @@ class DashboardStore:
                         left = None if deadline is None else deadline - self._clock()
                         if left is not None and left <= 0:
                             raise TimeoutError(f"the store did not come to the awaited state in {timeout:g} s")
-                        self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
+                        for piece in pieces(None if left is None else min(left, threading.TIMEOUT_MAX)):
+                            if self._changed.wait(piece):
+                                break
                 finally:
                     self._waiting -= 1
                 snapshot = self._current()

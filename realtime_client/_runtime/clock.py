@@ -13,6 +13,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
+from realtime_client.patience import pieces
+
 __all__ = ["Clock", "Inbox"]
 
 T = TypeVar("T")
@@ -45,11 +47,15 @@ class Clock:
 
     def get(self, inbox: Inbox[T], timeout: float | None) -> T | None:
         """Wait for the next item of an inbox; ``None`` when the time is up."""
-        try:
-            return inbox.queue.get(timeout=None if timeout is None else min(max(timeout, 0.0), LONGEST_WAIT))
-        except queue.Empty:
-            return None
+        for piece in pieces(None if timeout is None else min(max(timeout, 0.0), LONGEST_WAIT)):
+            try:
+                return inbox.queue.get(timeout=piece)
+            except queue.Empty:
+                continue
+        return None
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
         """Wait on a held condition until it is notified or the time is up."""
-        condition.wait(None if timeout is None else min(timeout, LONGEST_WAIT))
+        for piece in pieces(None if timeout is None else min(timeout, LONGEST_WAIT)):
+            if condition.wait(piece):
+                return

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
+
+from realtime_client.patience import pieces
 
 __all__ = ["Abandoned", "Errands", "Raised"]
 
@@ -61,10 +64,7 @@ class Errands:
         self._thread = threading.Thread(target=run, name=name, daemon=True)
         self._thread.start()
         while True:
-            try:
-                whose, succeeded, result = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise Abandoned from None
+            whose, succeeded, result = self._next(deadline)
             if whose is self:
                 raise Abandoned
             if whose is errand:
@@ -73,6 +73,12 @@ class Errands:
         if succeeded:
             return cast("T", result)
         raise Raised(result)
+
+    def _next(self, deadline: float) -> tuple[object, bool, Any]:
+        for piece in pieces(max(0.0, deadline - time.monotonic())):
+            with contextlib.suppress(queue.Empty):
+                return self._answers.get(timeout=piece)
+        raise Abandoned
 
     def abandon(self) -> None:
         """Let the waiting thread go, from any thread."""

@@ -8,6 +8,7 @@ is non-blocking under one lock, and waiting happens outside it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import select
 import socket
 import ssl
@@ -159,9 +160,9 @@ def _way_giver(sock: socket.socket) -> Callable[[], object]:
     gevent's ``recv`` returns at once while there is data, so that a burst would starve everybody else in the process.
     """
     if type(sock).__module__.startswith("gevent."):
-        # Not a wait: gevent's name for "let others run, then come back" is a sleep without a time.
-        switch: Callable[[], object] = vars(sys.modules["gevent"])["sleep"]
-        return switch
+        # Not a wait: it is gevent's way to let others run. With no time at all fifty turns may go by before its loop
+        # looks at timers and sockets, so it is a moment.
+        return functools.partial(vars(sys.modules["gevent"])["sleep"], 1e-6)
     return _nothing
 
 
