@@ -150,7 +150,8 @@ class RealtimeClient:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<RealtimeClient {show_url(self.config.url)} {self.status.state.value}>"
+        engine = self.__engine  # as it is: a debugger that shows a client after a fork must not connect it
+        return f"<RealtimeClient {show_url(engine.config.url)} {engine.board.present.state.value}>"
 
     # The present
 
@@ -309,11 +310,15 @@ class RealtimeClient:
     def _subscribe(self, key: Hashable, callback: Callable[..., object], **how: bool) -> Subscription:
         return self._engine.subscribe(key, callback, **how)
 
-    @staticmethod
-    def _cancel(subscriptions: tuple[Subscription, ...]) -> bool:
-        for subscription in subscriptions:
+    def _cancel(self, subscriptions: tuple[Subscription, ...]) -> bool:
+        mine = self._mine(subscriptions)
+        for subscription in mine:
             subscription.cancel()
-        return bool(subscriptions)
+        return bool(mine)
+
+    def _mine(self, subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+        """Those that were made through this object."""
+        return subscriptions
 
     # Waiting
 
@@ -418,6 +423,7 @@ class RealtimeClient:
             NotConnected: There is no connection.
             ClientClosed: The client is closed.
             ConnectionLost: The connection broke while writing; whether the server got the message is unknown.
+            TimeoutError: Another thread's message was being written all the time; nothing of this one was sent.
             TypeError, ValueError: JSON cannot carry the message.
         """
         text = self._engine.codec.encode(message)
@@ -426,10 +432,11 @@ class RealtimeClient:
 
 def make_engine(config: ClientConfig, *, link_factory: LinkFactory | None = None, clock: Clock | None = None) -> Engine:
     """Put the parts of a client together, as its configuration asks for them."""
+    callable_poller = make_poller(config) if config.poller is not None else None  # knows which of its calls hang
     return Engine(
         config,
         make_link=link_factory or WebSocketDialer(config),
-        make_poller=lambda: make_poller(config),
+        make_poller=lambda: callable_poller or make_poller(config),
         clock=clock or Clock(),
         uniform=random.uniform,
     )

@@ -96,7 +96,7 @@ class ClientConfig:
     proxy: str | None = _option(
         None,
         options.Url(("http", "socks5", "socks5h", "socks4", "socks4a"), optional=True, words=("direct",)),
-        "Proxy URL, 'direct' for none; None takes HTTPS_PROXY/HTTP_PROXY/ALL_PROXY and NO_PROXY from the environment.",
+        "Proxy URL, 'direct' for none; None takes them from the environment, but for this machine itself.",
     )
     compression: bool = _option(True, options.Flag(), "Offer permessage-deflate (RFC 7692).")
     connect_timeout: float = _seconds(10.0, "One deadline for name look-up, TCP, proxy, TLS and handshake together.")
@@ -163,28 +163,29 @@ class ClientConfig:
 
     def __attrs_post_init__(self) -> None:
         """Check every field, normalise it, and report all problems at once."""
-        problems = []
+        problems, wrong = [], set()
         for field in attrs.fields(ClientConfig):
             value = getattr(self, field.name)
             try:
                 object.__setattr__(self, field.name, field.metadata["rule"].accept(value))
             except ValueError as error:
                 problems.append(_problem(field, value, error, field.name))
-        if not problems:
-            problems = self._contradictions()
+                wrong.add(field.name)
+        problems += self._contradictions(wrong)
         if problems:
             raise ConfigError(*problems)
 
-    def _contradictions(self) -> list[str]:
+    def _contradictions(self, wrong: set[str]) -> list[str]:
+        """What is wrong between fields that are each right."""
         problems = []
-        if self.reconnect_delay > self.reconnect_delay_max:
+        if not wrong & {"reconnect_delay", "reconnect_delay_max"} and self.reconnect_delay > self.reconnect_delay_max:
             problems.append(
                 f"reconnect_delay: {self.reconnect_delay:g} is greater than reconnect_delay_max"
                 f" ({self.reconnect_delay_max:g})"
             )
-        if self.ssl_context is not None and self.ca_file is not None:
+        if not wrong & {"ssl_context", "ca_file"} and self.ssl_context is not None and self.ca_file is not None:
             problems.append("ca_file: cannot be given together with ssl_context, which has its own authorities")
-        if self.polling_url is not None and self.poller is not None:
+        if not wrong & {"polling_url", "poller"} and self.polling_url is not None and self.poller is not None:
             problems.append("poller: cannot be given together with polling_url")
         return problems
 

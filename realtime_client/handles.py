@@ -5,19 +5,19 @@ from __future__ import annotations
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import attrs
 
 from realtime_client._runtime.engine import Engine
 from realtime_client._runtime.iteration import EventIterator
-from realtime_client._runtime.process import watch
+from realtime_client._runtime.process import snapshot, watch
 from realtime_client.client import RealtimeClient, configuration, make_engine
 from realtime_client.config import ClientConfig
 from realtime_client.errors import ClientClosed, ConfigError
 from realtime_client.observers import Subscription
-from realtime_client.store import DashboardStore, Selector
+from realtime_client.store import DashboardSnapshot, DashboardStore, Selector
 
 __all__ = ["SharedClient", "shared"]
 
@@ -115,6 +115,20 @@ class _StoreOfHandle(DashboardStore):
         self._subscriptions.add(subscription)
         return subscription
 
+    def wait_for(
+        self, predicate: Callable[[DashboardSnapshot], object], timeout: float | None = None
+    ) -> DashboardSnapshot:
+        """See `DashboardStore.wait_for`; the end of the handle is an end, too."""
+        self._check()
+        return self._wait_for(predicate, timeout, self._ended)
+
+    def _ended(self) -> BaseException | None:
+        try:
+            self._check()
+        except ClientClosed as error:
+            return error
+        return self._end
+
 
 class SharedClient(RealtimeClient):
     """A handle on a shared connection: the whole client, but for its end.
@@ -151,10 +165,11 @@ class SharedClient(RealtimeClient):
         """
         if not self._given_back.acquire(blocking=False):
             return
-        for subscription in list(self._subscriptions):
+        for subscription in snapshot(self._subscriptions):
             subscription.cancel()
-        for iterator in list(self._iterators):
+        for iterator in snapshot(self._iterators):
             iterator.end()
+        self._store.wake()
         if _register.give_back(self._entry):
             self._entry.engine.close(timeout)
 
@@ -173,6 +188,19 @@ class SharedClient(RealtimeClient):
         iterator = super()._iterate(key, name=name, timeout=timeout)
         self._iterators.add(iterator)
         return iterator
+
+    def send(self, message: Mapping[str, Any], timeout: float | None = None) -> None:
+        """See `RealtimeClient.send`."""
+        self._check()
+        super().send(message, timeout)
+
+    def refresh(self, timeout: float | None = None) -> DashboardSnapshot:
+        """See `RealtimeClient.refresh`."""
+        self._check()
+        return super().refresh(timeout)
+
+    def _mine(self, subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+        return tuple(subscription for subscription in subscriptions if subscription in self._subscriptions)
 
     def _check(self) -> None:
         _check_open(self._given_back)()

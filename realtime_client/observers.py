@@ -111,6 +111,11 @@ class Subscription:
         if not self.active:
             self._ended.set()
 
+    def after_fork(self) -> None:
+        """In a child process no call is running, whatever was running in the parent."""
+        self.lane = Lane()
+        self._ended = threading.Event()
+
     def __enter__(self) -> Self:
         return self
 
@@ -186,4 +191,4 @@ class ObserverRegistry:
         self._lock = threading.Lock()
         for subscriptions in self._by_key.values():
             for subscription in subscriptions:
-                subscription.lane = Lane()
+                subscription.after_fork()

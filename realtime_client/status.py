@@ -115,7 +115,7 @@ class Notification:
         level: ``"success"``, ``"info"``, ``"warning"`` or ``"error"``.
         title: A few words.
         message: A sentence.
-        kind: What it is about: ``"connected"``, ``"lost"``, ``"retry"``, ``"unavailable"``, ``"failed"``, ``"closed"``,
+        kind: What it is about: ``"connected"``, ``"lost"``, ``"retry"``, ``"unavailable"``, ``"failed"``,
             ``"anomaly"`` or ``"alert"``.
         count: How many events it stands for.
         at: When it was made (UTC).

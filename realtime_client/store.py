@@ -158,7 +158,8 @@ class DashboardStore:
         self._waiting = 0
         # The newest logs by id; a batch may add more than the limit, and is cut back at its end.
         self._recent: dict[str, Entry] = {}
-        self._seen: OrderedDict[Hashable, None] = OrderedDict()
+        self._seen: OrderedDict[Hashable, None] = OrderedDict()  # log ids
+        self._seen_others: OrderedDict[Hashable, None] = OrderedDict()  # what stands for the id of the rest
         # What polls have delivered and the stream has not repeated: its first repetition is not delivered again.
         self._polled: OrderedDict[Hashable, None] = OrderedDict()
         self._untimed: set[Hashable] = set()  # of the last answer, what had neither id nor timestamp
@@ -232,27 +233,7 @@ class DashboardStore:
             ClientClosed: The client was closed, and the predicate is not true of the last state.
             RuntimeError: Called on one of the client's own threads, which it would block.
         """
-        if self._on_own_thread():
-            raise RuntimeError("store.wait_for() would block the client's own thread; use store.subscribe() instead")
-        deadline = None if timeout is None else self._clock() + timeout
-        snapshot = self.snapshot()
-        while not predicate(snapshot):
-            with self._changed:
-                self._waiting += 1
-                try:
-                    while self._current() is snapshot:
-                        if self._end is not None:
-                            raise self._end.with_traceback(None)  # one error for many waits: each has its own trace
-                        left = None if deadline is None else deadline - self._clock()
-                        if left is not None and left <= 0:
-                            raise TimeoutError(f"the store did not come to the awaited state in {timeout:g} s")
-                        for piece in pieces(None if left is None else min(left, threading.TIMEOUT_MAX)):
-                            if self._changed.wait(piece):
-                                break
-                finally:
-                    self._waiting -= 1
-                snapshot = self._current()
-        return snapshot
+        return self._wait_for(predicate, timeout, lambda: self._end)
 
     def subscribe(self, part: str | Selector, callback: Callable[[Any, Any], object]) -> Subscription:
         """Be told when a part of the store has changed.
@@ -280,6 +261,34 @@ class DashboardStore:
         self._watches[subscription] = Watch(select, callback, snapshot, select(snapshot))
         self._watchers.add(WATCHERS, subscription)
         return subscription
+
+    def _wait_for(
+        self,
+        predicate: Callable[[DashboardSnapshot], object],
+        timeout: float | None,
+        ended: Callable[[], BaseException | None],
+    ) -> DashboardSnapshot:
+        if self._on_own_thread():
+            raise RuntimeError("store.wait_for() would block the client's own thread; use store.subscribe() instead")
+        deadline = None if timeout is None else self._clock() + timeout
+        snapshot = self.snapshot()
+        while not predicate(snapshot):
+            with self._changed:
+                self._waiting += 1
+                try:
+                    while self._current() is snapshot:
+                        if (end := ended()) is not None:
+                            raise end.with_traceback(None)  # one error for many waits: each has its own trace
+                        left = None if deadline is None else deadline - self._clock()
+                        if left is not None and left <= 0:
+                            raise TimeoutError(f"the store did not come to the awaited state in {timeout:g} s")
+                        for piece in pieces(None if left is None else min(left, threading.TIMEOUT_MAX)):
+                            if self._changed.wait(piece):
+                                break
+                finally:
+                    self._waiting -= 1
+                snapshot = self._current()
+        return snapshot
 
     # Writing, by the client's threads
 
@@ -330,7 +339,12 @@ class DashboardStore:
         return known
 
     def merge(
-        self, logs: Iterable[LogEntry], others: Iterable[Event], *, received_at: datetime, transport: Transport | None
+        self,
+        logs: Iterable[LogEntry],
+        others: Iterable[Event],
+        *,
+        received_at: datetime,
+        transport: Callable[[], Transport | None],
     ) -> list[Event]:
         """Take over the answer to a poll, as one change.
 
@@ -344,7 +358,7 @@ class DashboardStore:
         untimed: set[Hashable] = set()
         with self._changed:
             for log in sorted(logs, key=lambda log: log.timestamp or received_at):
-                if self._remember(log.id):
+                if self._remember(log.id, self._seen):
                     self._arrivals += 1
                     self._recent[log.id] = (log.timestamp or received_at, self._arrivals, log)
                     self._touch("recent_logs")
@@ -362,7 +376,7 @@ class DashboardStore:
                     untimed.add(key)
                     is_new = key not in self._untimed
                 else:
-                    is_new = self._remember(key)
+                    is_new = self._remember(key, self._seen_others)
                     if is_new:
                         self._polled[key] = None
                 if is_new:
@@ -373,7 +387,7 @@ class DashboardStore:
             self._untimed = untimed
             while len(self._polled) > self._dedup_window:
                 self._polled.popitem(last=False)
-            self._finish(received_at, transport or self._transport)
+            self._finish(received_at, transport() or self._transport)
         return sorted(fresh, key=lambda event: event.timestamp or received_at)
 
     def newest_timestamp(self) -> datetime | None:
@@ -381,15 +395,20 @@ class DashboardStore:
         with self._changed:
             return max((log.timestamp for _, _, log in self._recent.values() if log.timestamp), default=None)
 
-    def heard(self, received_at: datetime, transport: Transport | None) -> None:
+    def heard(self, received_at: datetime, transport: Callable[[], Transport | None]) -> None:
         """The feed gave a sign of life that changes nothing else; ``None`` leaves the transport as it is."""
         with self._changed:
-            self._finish(received_at, transport or self._transport)
+            self._finish(received_at, transport() or self._transport)
 
     def end(self, error: BaseException | None) -> None:
         """Release everybody in `wait_for` with this error; ``None`` begins a new run."""
         with self._changed:
             self._end = error
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Let everybody in `wait_for` look again at whether there is anything to wait for."""
+        with self._changed:
             self._changed.notify_all()
 
     def tell(self, call: Callable[..., object]) -> None:
@@ -419,14 +438,14 @@ class DashboardStore:
         self._watchers.remove(subscription)
         self._watches.pop(subscription, None)
 
-    def _remember(self, log_id: Hashable) -> bool:
-        """Whether the id (or what stands for one) is new within the window."""
-        if log_id in self._seen:
-            self._seen.move_to_end(log_id)
+    def _remember(self, key: Hashable, seen: OrderedDict[Hashable, None]) -> bool:
+        """Whether an id (or what stands for one) is new within the window."""
+        if key in seen:
+            seen.move_to_end(key)
             return False
-        self._seen[log_id] = None
-        if len(self._seen) > self._dedup_window:
-            self._seen.popitem(last=False)
+        seen[key] = None
+        if len(seen) > self._dedup_window:
+            seen.popitem(last=False)
         return True
 
     def _mark(self, event: Event) -> bool:
@@ -434,7 +453,7 @@ class DashboardStore:
         if event.timestamp is None or not self._polls:
             return False
         key = _identity(event)
-        return not self._remember(key) and self._polled.pop(key, 0) is None
+        return not self._remember(key, self._seen_others) and self._polled.pop(key, 0) is None
 
     def _count_anomalies(self, count: int) -> None:
         if count:

@@ -92,11 +92,11 @@ TABLE = {
         never=THREADS | SOCKETS | CLOCKS,
     ),
     "transports": Place(
-        ours=names("_core _version config errors events options redaction status"),
+        ours=names("_core _version config errors events options patience redaction status"),
         libraries=names("attrs python_socks urllib3 websocket"),
     ),
     "_runtime": Place(
-        ours=names("_core config errors events observers options redaction status store transports.base"),
+        ours=names("_core config errors events observers options patience redaction status store transports.base"),
         # attrs is how values are written everywhere in this package; no library that does anything comes in here.
         libraries=names("attrs"),
     ),

@@ -269,7 +269,7 @@ def test_as_of_and_transport_tell_who_was_heard_last(store: DashboardStore) -> N
     assert (store.snapshot().as_of, store.snapshot().transport) == (None, Transport.NONE)
     apply(store, Pong(), received_at=at(1))
     assert (store.snapshot().as_of, store.snapshot().transport) == (at(1), Transport.WEBSOCKET)
-    store.heard(at(2), Transport.POLLING)
+    store.heard(at(2), lambda: Transport.POLLING)
     assert (store.snapshot().as_of, store.snapshot().transport) == (at(2), Transport.POLLING)
     assert store.version == 0
 
@@ -278,7 +278,7 @@ def test_is_stale_when_nothing_was_heard_for_longer() -> None:
     now = 100.0
     store = DashboardStore(clock=lambda: now)
     assert store.is_stale(1e9)
-    store.heard(T0, Transport.WEBSOCKET)
+    store.heard(T0, lambda: Transport.WEBSOCKET)
     now += 5
     assert not store.is_stale(5)
     assert store.is_stale(4.9)
@@ -322,7 +322,7 @@ def merge(
     store: DashboardStore, *events: Event, logs: Sequence[LogEntry] = (), received_at: datetime = T0
 ) -> list[tuple[str, object]]:
     """What a poll brings that is new, each as its type and data."""
-    fresh = store.merge(logs, events, received_at=received_at, transport=Transport.POLLING)
+    fresh = store.merge(logs, events, received_at=received_at, transport=lambda: Transport.POLLING)
     return [(event.type, event.data_to_dict()) for event in fresh]
 
 
@@ -331,7 +331,7 @@ def log(log_id: str, seconds: float = 0, *, is_anomaly: bool = True) -> LogEntry
 
 
 def test_a_poll_delivers_logs_that_are_new_in_the_order_of_their_timestamps(store: DashboardStore) -> None:
-    fresh = store.merge([log("b", 2), log("a", 1)], [], received_at=at(9), transport=Transport.POLLING)
+    fresh = store.merge([log("b", 2), log("a", 1)], [], received_at=at(9), transport=lambda: Transport.POLLING)
     expected = [NewAnomaly(log(name, n), timestamp=at(n), origin=Origin.POLL) for n, name in enumerate("ab", 1)]
     assert fresh == expected
     assert [event.received_at for event in fresh] == [at(9), at(9)]
@@ -423,7 +423,7 @@ def test_wait_for_freshness(
 ) -> None:
     waiting = elsewhere.submit(store.wait_for, predicate, PATIENCE)
     awaited.somebody_waits()
-    store.heard(at(1), Transport.POLLING)
+    store.heard(at(1), lambda: Transport.POLLING)
     assert waiting.result(PATIENCE).version == 0
 
 
@@ -583,9 +583,9 @@ def test_a_selector_is_asked_once_for_each_snapshot(store: DashboardStore, watch
 def test_subscribe_to_freshness(store: DashboardStore, watchers: Watchers) -> None:
     told: list[Transport] = []
     store.subscribe(lambda s: s.transport, lambda before, now: told.append(now))
-    store.heard(T0, Transport.WEBSOCKET)
+    store.heard(T0, lambda: Transport.WEBSOCKET)
     watchers.tell()
-    store.heard(T0, Transport.POLLING)
+    store.heard(T0, lambda: Transport.POLLING)
     watchers.tell()
     assert told == [Transport.WEBSOCKET, Transport.POLLING]
 

@@ -74,7 +74,7 @@ class Announcer:
     def closed(self) -> None:
         """Closed because somebody asked for it."""
         self._trouble_since = None
-        self._say(logging.DEBUG, "info", "Closed", f"Connection to {self._where} closed", "closed")
+        logger.debug("[%s] closed", self._name)  # and no notification: nothing follows the change to CLOSED
 
     def _level(self) -> int:
         if self._trouble_since is None:

@@ -5,6 +5,7 @@ Threads refer to this and never to the client itself, so that a client that nobo
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -54,10 +55,9 @@ class _Run:
 
     inbox: Inbox[Post]
     supervisor: Supervisor
-    last_request: Request
+    last_request: Request | None = None
     thread: ClientThread | None = None
-    lanes: list[CallbackLane] = attrs.Factory(list)
-    threads: list[ClientThread] = attrs.Factory(list)
+    threads: dict[ClientThread, CallbackLane] = attrs.Factory(dict)
     started: bool = False
     closing: bool = False
 
@@ -123,9 +123,13 @@ class Engine:
             clock=clock,
         )
         self._announcer = Announcer(show_url(config.url), config.name, self.hub, clock)
-        self._lock = threading.Lock()  # guards _run, _own_lanes and the start of threads
+        self._lock = threading.Lock()  # guards _run, _own_lanes, _refreshing and the start of threads
         self._run: _Run | None = None
         self._own_lanes: list[_OwnLane] = []
+        self._refreshing: list[Poller] = []
+        self._lane_numbers = itertools.count(1)
+        self._unborn_closed = threading.Event()  # set unless a client that never connected is just being closed
+        self._unborn_closed.set()
         self._pid = os.getpid()
         self._revive = False
         watch(self)
@@ -153,12 +157,18 @@ class Engine:
         if run is not None:
             run.supervisor.disown()
         self._lock = threading.Lock()
+        self._unborn_closed = threading.Event()
+        self._unborn_closed.set()
         for part in (self.threads, self.registry, self.counters, self.store, self.hub):
             part.after_fork()
         for lane in self._own_lanes:
             if lane.side is not None:
                 lane.side.active = False
             lane.run = lane.side = None
+            lane.subscription.after_fork()
+        for poller in self._refreshing:
+            poller.disown()
+        self._refreshing = []
         if self.board.present.state is not ConnectionState.CLOSED:
             self.board.reset(self._first_status())
 
@@ -184,10 +194,14 @@ class Engine:
         """Ask for a connection, beginning a run where there is none."""
         with self._lock:
             request = Request(fact, reply)
+            fresh = self._run is None or self._run.closing or self.board.present.state is ConnectionState.FAILED
             if self._run is None or self._run.closing:
-                self._run = self._begin(self._run, request)
+                self._run = self._begin(self._run)
             self._run.last_request = request
-            self._run.inbox.post(request)
+            inbox = self._run.inbox
+        if fresh:
+            self.store.end(None)  # who waits for the store from now on waits for this run
+        inbox.post(request)
 
     def close(self, timeout: float | None) -> None:
         """End the run within one deadline, and say what did not end."""
@@ -201,7 +215,7 @@ class Engine:
     def wait_closed(self, deadline: float | None) -> bool:
         """Wait for the end of a run that is being closed, at most until its own deadline; whether it has ended."""
         run = self._run
-        if run is None or run.thread is None:
+        if run is None or run.thread is None or not run.closing:
             return True
         longest = self.clock.monotonic() + self.config.close_timeout
         return not join_all([run.thread], self.clock, longest if deadline is None else min(deadline, longest))
@@ -210,17 +224,24 @@ class Engine:
         """Begin to end the run; returns it, and how many events were discarded for it."""
         with self._lock:
             run = self._run
-            first = run is not None and not run.closing
-            if run is not None:
+            first = run is None or not run.closing
+            over = threading.Event()
+            if run is None:
+                self._unborn_closed = over
+            else:
                 run.closing = True
-        if run is None:
-            # Never connected: there is nobody to tell, and nothing to end but what waits for the store.
-            self.board.reset(attrs.evolve(self._first_status(), state=ConnectionState.CLOSED))
-            self.store.end(ClientClosed("the client was closed"))
-            return None, self.hub.close()
+            refreshing = list(self._refreshing)
         if not first:
             return run, 0
+        for poller in refreshing:
+            poller.abort()
         discarded = self.hub.close()
+        if run is None:
+            # Never connected: there is nobody to tell. A run that begins at this moment waits until this is over.
+            self.board.reset(attrs.evolve(self._first_status(), state=ConnectionState.CLOSED))
+            self.store.end(ClientClosed("the client was closed"))
+            over.set()
+            return None, discarded
         run.inbox.post(Close(deadline))
         return run, discarded
 
@@ -242,8 +263,9 @@ class Engine:
         threads = [] if run.thread is None else [run.thread]
         for thread in join_all(threads, self.clock, deadline):
             logger.warning("[%s] close: thread %s did not end in time", self.config.name, thread.name)
-        for thread in join_all(run.threads, self.clock, deadline):
-            hanging = next((lane.hanging for lane in run.lanes if lane.thread_name == thread.name), None)
+        lanes = run.threads
+        for thread in join_all(lanes, self.clock, deadline):
+            hanging = lanes[thread].hanging
             logger.warning(
                 "[%s] close: thread %s did not end in time%s",
                 self.config.name,
@@ -257,9 +279,8 @@ class Engine:
                 run.supervisor.lingering,
             )
 
-    def _begin(self, previous: _Run | None, request: Request) -> _Run:
+    def _begin(self, previous: _Run | None) -> _Run:
         inbox: Inbox[Post] = Inbox()
-        self._attempts.reset()
         supervisor = Supervisor(
             inbox=inbox,
             config=self.config,
@@ -284,19 +305,22 @@ class Engine:
             clock=self.clock,
             threads=self.threads,
             announcer=self._announcer,
-            closed=self.store.end,
+            ended=self.store.end,
         )
-        run = _Run(inbox, supervisor, request)
+        run = _Run(inbox, supervisor)
         run.thread = self.threads.start("reconnect", partial(self._live, run, previous))
         return run
 
     def _live(self, run: _Run, previous: _Run | None) -> None:
         """The reconnect thread: prepare the run, then supervise it to its end."""
+        self._unborn_closed.wait(self.config.close_timeout)
         if previous is not None:
             # What the last run still tells comes before what this one tells, and no callback runs beside another. A
-            # callback that hangs is not waited for longer than closing would.
-            old = [t for t in (previous.thread, *previous.threads) if t is not None]
-            join_all(old, self.clock, self.clock.monotonic() + self.config.close_timeout)
+            # callback that hangs is not waited for longer than closing would. Its reconnect thread first: that one may
+            # still have to start the others.
+            deadline = self.clock.monotonic() + 2 * self.config.close_timeout
+            join_all([previous.thread] if previous.thread is not None else [], self.clock, deadline)
+            join_all(previous.threads, self.clock, deadline)
         self.store.end(None)
         self.hub.renew()
         dispatcher = Dispatcher(
@@ -321,23 +345,27 @@ class Engine:
         with self._lock:
             own = [lane.side for lane in self._own_lanes if lane.run is run and lane.side is not None]
         for side in own:
-            _end_lane(side)
+            self._end_lane(side)
 
     def refresh(self, timeout: float) -> None:
         """Poll once, on the calling thread."""
         poller = self._make_poller()
         if poller is None:
             raise PollError("neither polling_url nor poller is configured")
+        with self._lock:
+            self._refreshing.append(poller)
         try:
             poll_once(
                 poller,
+                since=self.store.newest_timestamp(),
                 intake=self._intake,
-                store=self.store,
                 counters=self.counters,
                 timeout=timeout,
                 transport=lambda: None if self.board.connected else Transport.POLLING,
             )
         finally:
+            with self._lock:
+                self._refreshing.remove(poller)
             poller.close()
 
     # Callbacks and iterators
@@ -376,7 +404,7 @@ class Engine:
         with self._lock:
             run = self._run
             # Somebody may have asked to connect anew, and the reconnect thread not have said so yet.
-            settled = run is None or run.closing or run.last_request.handled
+            settled = run is None or run.closing or run.last_request is None or run.last_request.handled
         status = self.board.read()
         if settled and status.state is ConnectionState.FAILED:
             side.mailbox.tell(Notice(Topic.FAILED, status.last_error))
@@ -403,7 +431,7 @@ class Engine:
         self._start_lane(
             run,
             CallbackLane(
-                thread_name=f"lane-{len(run.lanes)}",
+                thread_name=f"lane-{next(self._lane_numbers)}",
                 mailbox=side.mailbox,
                 subscriptions=lambda event: (subscription,),
                 report=self._report,
@@ -412,14 +440,19 @@ class Engine:
             ),
         )
         self.hub.add(side)
-        if run.closing:  # perhaps too late for the end of the run to have seen this lane
-            _end_lane(side)
+        if run.closing or not subscription.active:  # perhaps too late for others to have seen this lane
+            self._end_lane(side)
+
+    def _end_lane(self, side: SideLane, reason: str = "closed") -> None:
+        side.mailbox.close(reason)
+        self.hub.retire(side)
+        side.mailbox.tell(Notice(Topic.END))
 
     def _start_lane(self, run: _Run, lane: CallbackLane) -> None:
-        run.lanes.append(lane)
         thread = self.threads.start(lane.thread_name, lane.run)
-        lane.thread_name = thread.name
-        run.threads.append(thread)
+        with self._lock:
+            alive = {thread: lane for thread, lane in run.threads.items() if thread.is_alive()}
+            run.threads = {**alive, thread: lane}
 
     def _forget_own_lane(self, subscription: Subscription) -> None:
         with self._lock:
@@ -427,7 +460,7 @@ class Engine:
             self._own_lanes = [lane for lane in self._own_lanes if lane.subscription is not subscription]
         for lane in gone:
             if lane.side is not None:
-                _end_lane(lane.side, "cancelled")
+                self._end_lane(lane.side, "cancelled")
 
     def _report(self, error: CallbackError) -> None:
         self.hub.report(Notice(Topic.ERROR, error))
@@ -489,9 +522,3 @@ def _everything(event: Event) -> bool:
 
 def _nothing(event: Event) -> bool:
     return False
-
-
-def _end_lane(side: SideLane, reason: str = "closed") -> None:
-    side.active = False
-    side.mailbox.close(reason)
-    side.mailbox.tell(Notice(Topic.END))

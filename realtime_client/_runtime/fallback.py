@@ -65,6 +65,8 @@ class Fallback:
         self._down_since: float | None = None
         self._poll: PollThread | None = None
         self._poll_threads: list[ClientThread] = []
+        self._since: datetime | None = None  # the newest timestamp held when the stream was lost, or polled since
+        self._not_before = float("-inf")  # when the polling address wants to be asked again (monotonic)
         self._gap_since: datetime | None = None  # when the feed was last heard, while there is a gap to report
         self._gap_until: datetime | None = None  # when the stream was back
         self._hold_until: float | None = None
@@ -107,13 +109,14 @@ class Fallback:
         """A connection has ended: what comes until there is another one may be missed."""
         if self._gap_since is None:
             self._gap_since = self._board.last_message_at or self._clock.now()
+            self._since = self._store.newest_timestamp()
         self.went_down()
 
     def stand_in(self) -> None:
         """The stream cannot be had for now: poll, if that is possible."""
         if self._can_poll and not self._degraded:
-            self._degraded = True
             self._start(only_once=False)
+            self._degraded = True
 
     def came_up(self) -> None:
         """The stream is back (or there for the first time); its change to CONNECTED has been told."""
@@ -140,8 +143,11 @@ class Fallback:
         """A poll has ended; returns whether `polling` has changed."""
         if report.thread is not self._poll:
             return False
-        if report.error is None and not report.last:
-            self._gap_since = report.at
+        self._not_before = report.not_before
+        if report.error is None:
+            self._since = report.since
+            if not report.last:
+                self._gap_since = report.at
         before, self.polling = self.polling, self._degraded and report.error is None
         if report.last:
             self._poll = None
@@ -175,9 +181,10 @@ class Fallback:
             return
         self._poll = PollThread(
             poller,
+            since=self._since,
+            not_before=self._not_before,
             config=self._config,
             intake=self._intake,
-            store=self._store,
             counters=self._counters,
             clock=self._clock,
             report=self._report,

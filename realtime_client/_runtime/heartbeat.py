@@ -84,15 +84,18 @@ class Heartbeat:
                 return
 
     def _beat(self, now: float) -> None:
-        self._liveness.pinged(now)
         self._count += 1
         payload = self._count.to_bytes(4, "big")
+        timeout = self._config.heartbeat_timeout
         self._sent_at = now
         self._reader.await_answer(payload)
-        timeout = self._config.heartbeat_timeout
-        self._reader.link.ping(payload, timeout)
-        if self._config.heartbeat == "message":
-            self._reader.link.send(MESSAGE, timeout)
+        try:
+            self._reader.link.ping(payload, timeout)
+            if self._config.heartbeat == "message":
+                self._reader.link.send(MESSAGE, timeout)
+        except TimeoutError:
+            return  # somebody writes at length; that either ends, and then it is our turn, or breaks the link
+        self._liveness.pinged(now)
         self._counters.add(heartbeats=1)
 
     def _answered(self, heard_at: float) -> None:

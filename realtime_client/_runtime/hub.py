@@ -18,6 +18,10 @@ from realtime_client.status import LaneMetrics
 __all__ = ["Hub", "SideLane", "Topic"]
 
 
+MAX_RETIRED = 1_000
+"""How many names of ended lanes the counters are kept under."""
+
+
 class Topic(enum.Enum):
     """What a notice is about; the ones up to GAP are also the registry's keys of the callbacks that hear it."""
 
@@ -60,10 +64,11 @@ class Hub:
 
     def __init__(self, make_main: Callable[[], Mailbox]) -> None:
         self._make_main = make_main
-        self._lock = threading.Lock()  # guards _side, _ending, _past and _holding against two writers
+        self._lock = threading.Lock()  # guards _side, _ending, _past, _retired and _holding
         self._side: tuple[SideLane, ...] = ()
         self._ending: tuple[SideLane, ...] = ()
         self._past: list[LaneMetrics] = []
+        self._retired: dict[str, LaneMetrics] = {}
         self._holding = False
         self.main = make_main()
 
@@ -85,6 +90,16 @@ class Hub:
             lane.mailbox.hold()
             if not self._holding:  # released meanwhile, perhaps before this lane was held
                 lane.mailbox.release()
+
+    def retire(self, lane: SideLane) -> None:
+        """Take a lane out; its counters are kept under its name."""
+        last = lane.mailbox.metrics()
+        with self._lock:
+            if not lane.active:
+                return
+            lane.active = False
+            name = last.name if last.name in self._retired or len(self._retired) < MAX_RETIRED else "others"
+            self._retired[name] = _sum(name, [self._retired[name], last] if name in self._retired else [last])
 
     def publish(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool = False) -> int:
         """Hand a batch over; under ``"block"`` this waits for room. Returns how many events all lanes dropped."""
@@ -149,13 +164,21 @@ class Hub:
         """The counters of the main mailbox, over all runs, and of the side lanes."""
         with self._lock:
             past, main, side = list(self._past), self.main, (*self._ending, *self._side)
-        return _sum("main", [*past, main.metrics()]), tuple(lane.mailbox.metrics() for lane in side if lane.active)
+            retired = dict(self._retired)
+        lanes = {name: [metrics] for name, metrics in retired.items()}
+        for lane in side:
+            if lane.active:
+                lanes.setdefault(lane.mailbox.name, []).append(lane.mailbox.metrics())
+        summed = tuple(_sum(name, parts) for name, parts in lanes.items())
+        return _sum("main", [*past, main.metrics()]), summed
 
     def after_fork(self) -> None:
         """Start over in a child process: the parent's waiting events are the parent's."""
         self._lock = threading.Lock()
         for lane in self._side:  # those of iterators live on, in case that this thread iterates
             lane.mailbox.after_fork()
+        self._ending = ()
+        self._retired = {}
         self._past = []
         self._holding = False
         self.main = self._make_main()

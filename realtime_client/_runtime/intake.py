@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from realtime_client._core.answers import read_answer
@@ -72,6 +73,7 @@ class Intake:
         if known:
             fresh = [index for index in range(len(events)) if index not in known]
             events, sizes = [events[index] for index in fresh], [sizes[index] for index in fresh]
+            self._hub.main.nudge()  # those who watch the store may have news without any event
         dropped = self._hub.publish(events, sizes)
         if dropped and self._clock.monotonic() >= self._quiet_until and not self._hub.main.closed:
             self._quiet_until = self._clock.monotonic() + DROP_WARNING_INTERVAL
@@ -88,17 +90,18 @@ class Intake:
         """Whether callbacks that are slow under ``overflow="block"`` leave room for more."""
         return self._hub.main.has_room
 
-    def take_answer(self, answer: Any, transport: Transport | None) -> int:
+    def take_answer(self, answer: Any, transport: Callable[[], Transport | None]) -> tuple[int, datetime | None]:
         """Take the answer to a poll: what is new goes to the store and, marked as polled, to the callbacks.
 
         It comes before the stream's events that are held back, and waits for no room: an answer's size is bounded.
 
         Args:
             answer: JSON text, or parsed JSON.
-            transport: What the store shall say of where it has its knowledge from; ``None`` leaves it as it is.
+            transport: Gives what the store shall say of where it has its knowledge from, asked when the store is
+                changed; ``None`` leaves it as it is.
 
         Returns:
-            How many events were new.
+            How many events were new, and the newest timestamp of its logs.
 
         Raises:
             PollError: The answer as a whole could not be understood.
@@ -116,9 +119,9 @@ class Intake:
             self.reject(content.malformed)
         self._hub.publish(events, [EVENT_SIZE] * len(events), through_hold=True)
         self._hub.main.nudge()  # those who watch the store may have news without any event
-        return len(events)
+        return len(events), max((log.timestamp for log in content.logs if log.timestamp), default=None)
 
-    def unchanged(self, transport: Transport | None) -> None:
+    def unchanged(self, transport: Callable[[], Transport | None]) -> None:
         """A poll was answered with: nothing has changed."""
         at = self._clock.now()
         self._board.last_message_at = at

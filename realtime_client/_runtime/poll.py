@@ -13,7 +13,6 @@ from realtime_client._runtime.intake import Intake
 from realtime_client.config import ClientConfig
 from realtime_client.errors import PollError
 from realtime_client.status import Transport
-from realtime_client.store import DashboardStore
 from realtime_client.transports.base import Poller
 
 __all__ = ["PollReport", "PollThread", "poll_once"]
@@ -32,42 +31,56 @@ class PollReport:
         error: Why it failed, or ``None``.
         recovered: How many new events it gave.
         at: When it was asked (UTC).
+        since: From when on the next poll has to ask.
+        not_before: When the next poll may be made at the earliest (monotonic).
         last: Whether it was the last one.
     """
 
     def __init__(
-        self, thread: PollThread, error: PollError | None, *, recovered: int, at: datetime, last: bool
+        self,
+        thread: PollThread,
+        error: PollError | None,
+        *,
+        recovered: int,
+        at: datetime,
+        since: datetime | None,
+        not_before: float,
+        last: bool,
     ) -> None:
         self.thread = thread
         self.error = error
         self.recovered = recovered
         self.at = at
+        self.since = since
+        self.not_before = not_before
         self.last = last
 
 
 def poll_once(
     poller: Poller,
     *,
+    since: datetime | None,
     intake: Intake,
-    store: DashboardStore,
     counters: Counters,
     timeout: float,
     transport: Callable[[], Transport | None],
-) -> int:
+) -> tuple[int, datetime | None]:
     """Ask once and take the answer over.
 
     Returns:
-        How many events were new.
+        How many events were new, and the newest timestamp in the answer.
 
     Raises:
         PollError: It failed.
     """
-    answer = poller.poll(store.newest_timestamp(), timeout)
-    recovered = 0 if answer is None else intake.take_answer(answer, transport())
+    answer = poller.poll(since, timeout)
     if answer is None:
-        intake.unchanged(transport())
+        recovered, newest = 0, None
+        intake.unchanged(transport)
+    else:
+        recovered, newest = intake.take_answer(answer, transport)
     counters.add(polls=1)
-    return recovered
+    return recovered, newest
 
 
 class PollThread:
@@ -75,8 +88,11 @@ class PollThread:
 
     Args:
         poller: Asks.
+        since: What the first poll asks from: the newest timestamp held when the stream was lost. Not what the store
+            holds by then, since that may have come after the gap.
+        not_before: When the server wants to be asked at the earliest (monotonic).
         config: For the spacing.
-        intake, store, counters, clock: What the threads share.
+        intake, counters, clock: What the threads share.
         report: Told of each poll.
         only_once: Whether to fill in a gap with one poll, instead of standing in for the stream.
     """
@@ -85,18 +101,20 @@ class PollThread:
         self,
         poller: Poller,
         *,
+        since: datetime | None,
+        not_before: float,
         config: ClientConfig,
         intake: Intake,
-        store: DashboardStore,
         counters: Counters,
         clock: Clock,
         report: Callable[[PollReport], None],
         only_once: bool,
     ) -> None:
         self._poller = poller
+        self._since = since
+        self._not_before = not_before
         self._config = config
         self._intake = intake
-        self._store = store
         self._counters = counters
         self._clock = clock
         self._report = report
@@ -142,10 +160,12 @@ class PollThread:
         error: PollError | None = None
         recovered = 0
         try:
-            recovered = poll_once(
+            if (wait := self._not_before - self._clock.monotonic()) > 0:
+                raise PollError(f"the server asked not to be polled for another {wait:.0f} s", retry_after=wait)
+            recovered, newest = poll_once(
                 self._poller,
+                since=self._since,
                 intake=self._intake,
-                store=self._store,
                 counters=self._counters,
                 timeout=self._config.connect_timeout,
                 transport=lambda: (
@@ -153,6 +173,7 @@ class PollThread:
                 ),  # by then the stream may be back
             )
             self._failures = 0
+            self._since = max((at for at in (self._since, newest) if at is not None), default=None)
         except PollError as expected:
             error = expected
         except Exception as unexpected:
@@ -162,8 +183,19 @@ class PollThread:
             self._failures += 1
             level = logging.WARNING if self._failures == 1 else logging.DEBUG
             logger.log(level, "[%s] %s", self._config.name, error)
+        if error is not None and error.retry_after is not None:
+            self._not_before = self._clock.monotonic() + min(error.retry_after, LONGEST_RETRY_AFTER)
         if not self._stopped:
-            self._report(PollReport(self, error, recovered=recovered, at=at, last=last))
+            report = PollReport(
+                self,
+                error,
+                recovered=recovered,
+                at=at,
+                since=self._since,
+                not_before=self._not_before,
+                last=last,
+            )
+            self._report(report)
         return self._delay(error)
 
     def _delay(self, error: PollError | None) -> float:

@@ -134,7 +134,7 @@ class Supervisor:
         fallback: What stands in for the stream.
         attempts: The account of attempts.
         hub, board, counters, clock, threads, announcer: What the threads share.
-        closed: Called when the run has ended, with the error for those who wait.
+        ended: Called when the run has ended or given up, with the error for those who wait.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Supervisor:
         clock: Clock,
         threads: Threads,
         announcer: Announcer,
-        closed: Callable[[ClientClosed], None],
+        ended: Callable[[RealtimeError], None],
     ) -> None:
         self._inbox = inbox
         self._config = config
@@ -166,7 +166,7 @@ class Supervisor:
         self._clock = clock
         self._threads = threads
         self._announcer = announcer
-        self._closed = closed
+        self._ended_for_now = ended
         self._machine = Machine()
         self._generations = 0
         self._current: _Generation | None = None
@@ -189,7 +189,10 @@ class Supervisor:
                 self._handle(post)
             except BaseException as error:
                 logger.exception("[%s] unexpected error on the reconnect thread", self._config.name)
-                self._recover(error)
+                try:
+                    self._recover(error)
+                except BaseException:
+                    logger.exception("[%s] unexpected error while mending the last one", self._config.name)
 
     def disown(self) -> None:
         """In a forked child: let go of the parent's connections."""
@@ -227,6 +230,7 @@ class Supervisor:
                 if self._is_current(generation) and self._fallback.degraded:
                     self._fallback.proved()
                     self._publish_transport()
+                    self._intake.unchanged(self._transport)  # a poll may just have said otherwise to the store
             case Ended(generation, error):
                 if self._is_current(generation):
                     self._ended(error)
@@ -248,12 +252,12 @@ class Supervisor:
         if self._machine.phase in (Phase.WAITING, Phase.OUTAGE):
             if now >= self._due_at:
                 self._step(Fact.DUE)
-        elif self._current is not None and now >= self._current.watchdog_at:
+        elif self._machine.dialling and self._current is not None and now >= self._current.watchdog_at:
             self._current.watchdog_at = float("inf")
             self._current.reader.stop(ConnectionLost(f"not connected within {self._config.connect_timeout:g} s"))
 
     def _requested(self, fact: Fact, reply: Inbox[Outcome] | None) -> None:
-        if fact is Fact.RECONNECT:
+        if fact is Fact.RECONNECT or self._machine.phase in (Phase.IDLE, Phase.FAILED):  # a fresh start
             self._attempts.reset()
             self._renewed = False
             self._strikes = 0
@@ -282,14 +286,20 @@ class Supervisor:
             if phase is not Phase.CONNECTING:  # the very first dial is no reconnection
                 self._attempts.count_failure()
         self._decision = self._decide(error)
-        self._step(self._fact(self._decision))
+        fact = self._fact(self._decision)
+        if fact is Fact.RENEW:  # dialled again at once, but this refusal is told like any other
+            self._publish(connecting=True)
+        self._step(fact)
 
     def _decide(self, error: RealtimeError) -> RetryDecision:
         situation = Situation(config=self._config, renewed=self._renewed, strikes=self._strikes)
         _, decision = decide(error, situation)
         if self._config.retry_policy is not None:
             try:
-                decision = self._config.retry_policy(error, decision) or decision
+                answer = self._config.retry_policy(error, decision)
+                if answer is not None and not isinstance(answer, RetryDecision):
+                    raise TypeError(f"retry_policy returned a {type(answer).__name__}, not a RetryDecision or None")
+                decision = answer or decision
             except BaseException:
                 logger.exception("[%s] retry_policy raised; the table decides", self._config.name)
         return decision
@@ -310,13 +320,12 @@ class Supervisor:
         wrapped = ConnectError(f"unexpected {type(error).__name__} on the reconnect thread")
         wrapped.__cause__ = error
         self._drop_link(ConnectionLost("unexpected error"))
-        self._error = wrapped
-        self._decision = RetryDecision()
-        if self._machine.phase in (Phase.WAITING, Phase.OUTAGE):
+        if self._machine.dialling or self._machine.phase is Phase.CONNECTED:
+            self._ended(wrapped)
+        elif self._machine.phase in (Phase.WAITING, Phase.OUTAGE):
+            self._error = wrapped
             self._due_at = self._clock.monotonic() + self._config.reconnect_delay_max
             self._publish(delay=self._config.reconnect_delay_max)
-        elif self._machine.phase not in (Phase.IDLE, Phase.FAILED, Phase.CLOSED):
-            self._step(Fact.FAILED)
 
     # Actions
 
@@ -371,6 +380,7 @@ class Supervisor:
         current = self._current
         if current is None:
             raise RuntimeError("connected without a link")
+        current.watchdog_at = float("inf")
         self._attempts.opened(self._clock.monotonic())
         self._renewed = False
         self._error = None
@@ -413,6 +423,7 @@ class Supervisor:
         self._publish()
         self._announcer.failed(self._reason())
         self._answer(self._error)
+        self._ended_for_now(self._reason())
         self._hub.tell_side(Notice(Topic.FAILED, self._reason()))
 
     def _end(self) -> None:
@@ -426,7 +437,7 @@ class Supervisor:
         while (post := self._clock.get(self._inbox, 0)) is not None:
             if isinstance(post, Request) and post.reply is not None:
                 post.reply.post(Outcome(error))
-        self._closed(error)
+        self._ended_for_now(error)
         self._hub.end()
 
     def _say_goodbye(self) -> None:

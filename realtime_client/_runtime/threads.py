@@ -45,7 +45,7 @@ class Threads:
         self._token = object()
 
 
-def join_all(threads: Iterable[threading.Thread], clock: Clock, deadline: float) -> list[threading.Thread]:
+def join_all(threads: Iterable[ClientThread], clock: Clock, deadline: float) -> list[ClientThread]:
     """Join threads until a monotonic deadline, never the calling one; return those that still run."""
     running = []
     for thread in threads:

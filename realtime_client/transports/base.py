@@ -58,6 +58,7 @@ class Link(Protocol):
 
         Raises:
             ConnectionLost: It was not written, or not to the end; the link has failed.
+            TimeoutError: It could not begin, because another thread's write did not end; the link is as good as before.
         """
 
     def ping(self, payload: bytes, timeout: float) -> None:

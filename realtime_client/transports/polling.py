@@ -30,6 +30,8 @@ __all__ = ["CallablePoller", "HttpPoller", "make_poller"]
 
 ANSWER_FACTOR = 16
 """An answer may be this many times ``max_message_bytes``: it holds many messages."""
+MAX_HANGING = 4
+"""How many calls of a user's poller may hang at one time."""
 SETTLE = 0.5
 """How long an aborted request may take to notice that its socket is gone, in seconds."""
 CHUNK = 64 * 1024
@@ -57,7 +59,7 @@ class CallablePoller:
         self._name = config.name
         self._function = function
         self._wants_since = not _can_be_called(function)
-        self._errands = Errands()
+        self._errands: list[Errands] = []  # of calls that may still run
 
     def poll(self, since: datetime | None, timeout: float) -> Any:
         """See `Poller.poll`."""
@@ -65,8 +67,13 @@ class CallablePoller:
         def call() -> Any:
             return self._function(since) if self._wants_since else self._function()
 
+        self._errands = [errands for errands in self._errands if errands.lingering]
+        if len(self._errands) >= MAX_HANGING:
+            raise PollError(f"{len(self._errands)} earlier calls of the poller have not returned yet")
+        errands = Errands()
+        self._errands.append(errands)
         try:
-            return self._errands.call(f"rtc-{self._name}-poller", call, time.monotonic() + timeout)
+            return errands.call(f"rtc-{self._name}-poller", call, time.monotonic() + timeout)
         except Abandoned:
             raise PollError(f"the poller did not return within {timeout:g} s") from None
         except Raised as raised:
@@ -76,7 +83,8 @@ class CallablePoller:
 
     def abort(self) -> None:
         """See `Poller.abort`."""
-        self._errands.abandon()
+        for errands in list(self._errands):
+            errands.abandon()
 
     def close(self) -> None:
         """See `Poller.close`."""
@@ -111,7 +119,7 @@ class HttpPoller:
         try:
             return self._errands.call(name, lambda: self._request(since, deadline), deadline)
         except Abandoned:
-            self._connections.abort()
+            self._connections.cut()
             raise PollError(f"polling {self._shown} was not done within {timeout:g} s") from None
         except Raised as raised:
             if isinstance(raised.error, PollError):
@@ -248,9 +256,14 @@ class _Connections:
         return dial
 
     def abort(self) -> None:
-        """End whatever uses the sockets."""
+        """End whatever uses the sockets, now and from now on."""
         with self._lock:
             self._aborted = True
+        self.cut()
+
+    def cut(self) -> None:
+        """End whatever uses the sockets now."""
+        with self._lock:
             dials = list(self._dials)
         for dial in dials:
             dial.abort()

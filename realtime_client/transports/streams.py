@@ -15,33 +15,58 @@ import ssl
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
-__all__ = ["PlainStream", "Stream", "TlsStream"]
+__all__ = ["NotSentError", "PlainStream", "Stream", "TlsStream"]
 
 READ_SIZE = 128 * 1024
+MAX_SOON = 100
+"""How many answers to pings may wait for a write to end; of more the newest count (RFC 6455 section 5.5.3)."""
 
 
-class Stream(Protocol):
-    """A connected byte stream.
+class NotSentError(Exception):
+    """Another thread's write did not end in time; nothing of this one was written."""
+
+
+class Stream:
+    """A connected byte stream that one thread reads and any thread writes.
 
     Attributes:
-        sent: Bytes given to `send`.
+        sent: Bytes given to the socket.
     """
 
-    sent: int
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._give_way = _way_giver(sock)
+        self._write_lock = threading.Lock()  # guards sent and the order of bytes on the wire: an I/O lock
+        self._soon: deque[bytes] = deque(maxlen=MAX_SOON)  # appended to by the reader, emptied under the write lock
+        self.sent = 0
 
     def recv(self) -> bytes:
         """Wait for bytes; ``b""`` at the end. Reader thread only. ``OSError`` on trouble."""
+        raise NotImplementedError
 
     def send(self, data: bytes, timeout: float) -> None:
         """Write everything, by any thread, not interleaved with others.
 
         Raises:
-            TimeoutError: An unknown part was written; the stream must be aborted.
-            OSError: The same.
+            NotSentError: Nothing was written, and the stream is as good as before.
+            OSError: An unknown part was written; the stream must be aborted.
         """
+        deadline = time.monotonic() + timeout
+        if not self._write_lock.acquire(timeout=max(0.0, timeout)):
+            raise NotSentError
+        try:
+            self._write(data, deadline)
+        finally:
+            self._write_lock.release()
+        self._write_what_waits(timeout)
+
+    def send_soon(self, data: bytes, timeout: float) -> None:
+        """Write now if nobody else does; else whoever does writes this next, so that the reader need not wait."""
+        self._soon.append(data)
+        self._write_what_waits(timeout)
 
     def drain(self, timeout: float) -> None:
         """Say that no more will be written, then read and discard until the peer's end, for a while.
@@ -49,61 +74,72 @@ class Stream(Protocol):
         Reader thread only. A socket that is closed with unread bytes resets the connection, and the peer may then never
         see our last words.
         """
+        deadline = time.monotonic() + timeout
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_WR)
+            while True:
+                _wait(self._sock, select.POLLIN, deadline)
+                # The bytes do not matter, so that TLS need not be told: they are read below it.
+                if not socket.socket.recv(self._sock, READ_SIZE):
+                    return
 
-    def close(self) -> None:
-        """Give the descriptor back. Reader thread only, after its last ``recv``: the number may be reused at once."""
+    def settle(self, timeout: float) -> None:
+        """Let a write end, for a while, so that it finds no other socket under the descriptor's number."""
+        if self._write_lock.acquire(timeout=timeout):
+            self._write_lock.release()
+
+    def _write_what_waits(self, timeout: float) -> None:
+        # Whoever held the lock looks again after releasing it: nothing is left behind by one who came in between.
+        while self._soon and self._write_lock.acquire(blocking=False):
+            try:
+                with contextlib.suppress(IndexError):
+                    while True:
+                        self._write(self._soon.popleft(), time.monotonic() + timeout)
+            finally:
+                self._write_lock.release()
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        self.sent += len(data)
+        view = memoryview(data)
+        while view:
+            written, wanted = self._push(view)
+            if written:
+                view = view[written:]
+            else:
+                _wait(self._sock, wanted, deadline)
+
+    def _push(self, view: memoryview) -> tuple[int, int]:
+        """Write what goes without waiting: how many bytes, and what to wait for if none."""
+        raise NotImplementedError
 
 
-class PlainStream:
+class PlainStream(Stream):
     """A stream over a TCP socket in blocking mode."""
 
     def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
         sock.settimeout(None)
-        self._sock = sock
-        self._give_way = _way_giver(sock)
-        self._write_lock = threading.Lock()  # guards sent and the order of bytes on the wire: an I/O lock
-        self.sent = 0
 
     def recv(self) -> bytes:
         """See `Stream.recv`."""
         self._give_way()
         return self._sock.recv(READ_SIZE)
 
-    def send(self, data: bytes, timeout: float) -> None:
-        """See `Stream.send`."""
-        deadline = time.monotonic() + timeout
-        if not self._write_lock.acquire(timeout=timeout):
-            raise TimeoutError("another thread's write did not end")
+    def _push(self, view: memoryview) -> tuple[int, int]:
         try:
-            self.sent += len(data)
-            view = memoryview(data)
-            while view:
-                try:
-                    view = view[self._sock.send(view, socket.MSG_DONTWAIT) :]
-                except BlockingIOError:
-                    _wait(self._sock, select.POLLOUT, deadline)
-        finally:
-            self._write_lock.release()
-
-    def drain(self, timeout: float) -> None:
-        """See `Stream.drain`."""
-        _drain(self._sock, timeout)
-
-    def close(self) -> None:
-        """See `Stream.close`."""
-        self._sock.close()
+            return self._sock.send(view, socket.MSG_DONTWAIT), 0
+        except BlockingIOError:
+            return 0, select.POLLOUT
 
 
-class TlsStream:
+class TlsStream(Stream):
     """A stream over a TLS socket, after the TLS handshake."""
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
+        super().__init__(sock)
         sock.settimeout(0.0)
-        self._sock = sock
-        self._give_way = _way_giver(sock)
+        self._tls = sock
         self._io_lock = threading.Lock()  # guards the OpenSSL object; only non-blocking calls happen under it
-        self._write_lock = threading.Lock()  # guards sent and the order of bytes on the wire: an I/O lock
-        self.sent = 0
 
     def recv(self) -> bytes:
         """See `Stream.recv`."""
@@ -111,10 +147,10 @@ class TlsStream:
         while True:
             with self._io_lock:
                 try:
-                    data = self._sock.recv(READ_SIZE)
+                    data = self._tls.recv(READ_SIZE)
                     # One record is 16 KiB at most; take what is decrypted already along.
-                    while data and len(data) < READ_SIZE and self._sock.pending():
-                        data += self._sock.recv(READ_SIZE - len(data))
+                    while data and len(data) < READ_SIZE and self._tls.pending():
+                        data += self._tls.recv(READ_SIZE - len(data))
                     return data
                 except ssl.SSLWantReadError:
                     wanted = select.POLLIN
@@ -122,36 +158,16 @@ class TlsStream:
                     wanted = select.POLLOUT
                 except ssl.SSLEOFError:
                     return b""
-            _wait(self._sock, wanted, None)
+            _wait(self._tls, wanted, None)
 
-    def send(self, data: bytes, timeout: float) -> None:
-        """See `Stream.send`."""
-        deadline = time.monotonic() + timeout
-        if not self._write_lock.acquire(timeout=timeout):
-            raise TimeoutError("another thread's write did not end")
-        try:
-            self.sent += len(data)
-            view = memoryview(data)
-            while view:
-                with self._io_lock:
-                    try:
-                        view = view[self._sock.send(view) :]
-                        continue
-                    except ssl.SSLWantReadError:
-                        wanted = select.POLLIN
-                    except ssl.SSLWantWriteError:
-                        wanted = select.POLLOUT
-                _wait(self._sock, wanted, deadline)
-        finally:
-            self._write_lock.release()
-
-    def drain(self, timeout: float) -> None:
-        """See `Stream.drain`."""
-        _drain(self._sock, timeout)
-
-    def close(self) -> None:
-        """See `Stream.close`."""
-        self._sock.close()
+    def _push(self, view: memoryview) -> tuple[int, int]:
+        with self._io_lock:
+            try:
+                return self._tls.send(view), 0
+            except ssl.SSLWantReadError:
+                return 0, select.POLLIN
+            except ssl.SSLWantWriteError:
+                return 0, select.POLLOUT
 
 
 def _way_giver(sock: socket.socket) -> Callable[[], object]:
@@ -168,17 +184,6 @@ def _way_giver(sock: socket.socket) -> Callable[[], object]:
 
 def _nothing() -> None:
     pass
-
-
-def _drain(sock: socket.socket, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_WR)
-        while True:
-            _wait(sock, select.POLLIN, deadline)
-            # The bytes do not matter, so that TLS need not be told: they are read below it.
-            if not socket.socket.recv(sock, READ_SIZE):
-                return
 
 
 def _wait(sock: socket.socket, wanted: int, deadline: float | None) -> None:

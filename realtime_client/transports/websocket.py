@@ -27,10 +27,10 @@ from realtime_client.redaction import show_url
 from realtime_client.status import Transport
 from realtime_client.transports.base import Received
 from realtime_client.transports.dialing import Dial
-from realtime_client.transports.errands import Abandoned, Raised
+from realtime_client.transports.errands import Abandoned, Errands, Raised
 from realtime_client.transports.opening import credentials, open_websocket
 from realtime_client.transports.proxies import find_proxy
-from realtime_client.transports.streams import PlainStream, Stream, TlsStream
+from realtime_client.transports.streams import NotSentError, PlainStream, Stream, TlsStream
 
 __all__ = ["WebSocketDialer", "WebSocketLink"]
 
@@ -50,10 +50,11 @@ class WebSocketDialer:
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
         self._context: ssl.SSLContext | None = config.ssl_context
+        self._asked: dict[str, Errands] = {}  # who asked the user's callables last, and may still wait for them
 
     def __call__(self) -> WebSocketLink:
         """A link for the next attempt; no I/O."""
-        return WebSocketLink(self._config, self._tls_context)
+        return WebSocketLink(self._config, self._tls_context, self._asked)
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._context is None:
@@ -68,9 +69,12 @@ class WebSocketLink:
 
     transport = Transport.WEBSOCKET
 
-    def __init__(self, config: ClientConfig, tls_context: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(
+        self, config: ClientConfig, tls_context: Callable[[], ssl.SSLContext], asked: dict[str, Errands]
+    ) -> None:
         self._config = config
         self._tls_context = tls_context
+        self._asked = asked
         self._dial = Dial()
         self._stream: Stream | None = None
         self._frames = FrameReader(max_message_bytes=config.max_message_bytes)
@@ -153,8 +157,12 @@ class WebSocketLink:
         """The value of an option that may be a callable of the user's, which runs where it can be abandoned."""
         if not callable(value):
             return value
+        thread_name = f"rtc-{self._config.name}-{name}"
+        if name in self._asked and self._asked[name].lingering == thread_name:
+            raise ConnectError(f"the {name} callable has not returned since an earlier attempt")
+        self._asked[name] = self._dial.errands
         try:
-            answer = self._dial.errands.call(f"rtc-{self._config.name}-{name}", value, deadline)
+            answer = self._dial.errands.call(thread_name, value, deadline)
         except Raised as raised:
             raise ConnectError(f"the {name} callable raised {raised}") from raised.error
         try:
@@ -212,8 +220,12 @@ class WebSocketLink:
         return Received(messages, len(data), pong)
 
     def _answer(self, opcode: int, payload: bytes) -> None:
-        with contextlib.suppress(ConnectionLost):  # the reason is kept; the next receive() tells it
-            self._write(payload, opcode, CONTROL_TIMEOUT)
+        """Answer the peer, on the reader thread, which waits for no other thread's write."""
+        assert self._stream is not None
+        try:
+            self._stream.send_soon(ABNF.create_frame(payload, opcode).format(), CONTROL_TIMEOUT)
+        except (OSError, ValueError) as error:
+            self._fail(_broken_while_sending(error))  # the next receive() tells it
 
     def _closed_by_peer(self, close: Close) -> None:
         assert self._stream is not None
@@ -260,7 +272,7 @@ class WebSocketLink:
     def close(self, timeout: float) -> None:
         """See `Link.close`."""
         self._leaving = True
-        with contextlib.suppress(ConnectionLost):
+        with contextlib.suppress(ConnectionLost, TimeoutError):
             self._write(close_payload(1000), ABNF.OPCODE_CLOSE, timeout)
 
     def _write(self, payload: bytes, opcode: int, timeout: float) -> None:
@@ -270,11 +282,11 @@ class WebSocketLink:
         frame = ABNF.create_frame(payload, opcode).format()
         try:
             self._stream.send(frame, timeout)
-        except OSError as error:
+        except NotSentError:
+            raise TimeoutError(f"nothing was sent: another thread's write did not end within {timeout:g} s") from None
+        except (OSError, ValueError) as error:  # ValueError: the descriptor was given back meanwhile
             # An unknown part of the frame is on the wire: nothing sensible can follow it.
-            raise self._fail(
-                ConnectionLost(f"the connection broke while sending: {error.strerror or error}")
-            ) from error
+            raise self._fail(_broken_while_sending(error)) from error
 
     def fail(self, error: ConnectionLost) -> None:
         """See `Link.fail`."""
@@ -290,6 +302,8 @@ class WebSocketLink:
 
     def release(self) -> None:
         """See `Link.release`."""
+        if self._stream is not None:
+            self._stream.settle(CONTROL_TIMEOUT)
         self._dial.close()
 
     def disown(self) -> None:
@@ -305,3 +319,8 @@ class WebSocketLink:
     def lingering(self) -> str | None:
         """See `Link.lingering`."""
         return self._dial.errands.lingering
+
+
+def _broken_while_sending(error: Exception) -> ConnectionLost:
+    words = (error.strerror if isinstance(error, OSError) else None) or error
+    return ConnectionLost(f"the connection broke while sending: {words}")

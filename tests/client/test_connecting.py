@@ -169,7 +169,6 @@ def test_seed_user_notifications(server: FakeServer, make: Make) -> None:
         "alert": "error",
         "lost": "warning",
         "retry": "info",
-        "closed": "info",
     }
     assert all(n.title and n.message and n.at.tzinfo is not None and n.count == 1 for n in told.items)
 

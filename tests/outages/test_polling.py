@@ -294,13 +294,16 @@ def test_the_polling_survives_such_an_answer_with_the_real_clock(
 ) -> None:
     server.poll_answer = lambda _: (503, {"Retry-After": "9" * 14}, b"")
     network.refuse(times=None)
-    client = make(link_factory=network, polling_url=server.poll_url, **FREQUENT)
+    client, gaps = make(link_factory=network, polling_url=server.poll_url, **FREQUENT), Record()
+    client.on_gap(gaps)
     client.connect(wait=False)
     server.wait_for_polls(1)
     network.accept()
     client.reconnect(PATIENCE)
     network.current.put({"type": "pong"})
-    server.wait_for_polls(2)  # the last poll: its thread is still there to make it
+    # The last poll obeys the server's word, too; its thread is still there to say so.
+    assert not gaps.wait_for(1)[0].complete
+    assert len(server.polls) == 1
 
 
 # What is asked

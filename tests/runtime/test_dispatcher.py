@@ -503,7 +503,9 @@ def test_a_nudge_lets_watchers_look(bench: Bench) -> None:
     told = threading.Event()
     bench.store.subscribe("recent_logs", lambda before, now: told.set())
     with bench.running():
-        bench.store.merge([LogEntry("1", "m", is_anomaly=False)], [], received_at=T0, transport=Transport.POLLING)
+        bench.store.merge(
+            [LogEntry("1", "m", is_anomaly=False)], [], received_at=T0, transport=lambda: Transport.POLLING
+        )
         bench.mailbox.nudge()
         assert told.wait(PATIENCE)
 
