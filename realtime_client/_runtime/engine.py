@@ -192,16 +192,16 @@ class Engine:
 
     def request(self, fact: Fact, reply: Inbox[Outcome] | None = None) -> None:
         """Ask for a connection, beginning a run where there is none."""
+        run = self._run
+        if run is None or run.closing or self.board.present.state is ConnectionState.FAILED:
+            self.store.end(None)  # who waits for the store from now on waits for what begins here
+        request = Request(fact, reply)
         with self._lock:
-            request = Request(fact, reply)
-            fresh = self._run is None or self._run.closing or self.board.present.state is ConnectionState.FAILED
             if self._run is None or self._run.closing:
                 self._run = self._begin(self._run)
             self._run.last_request = request
-            inbox = self._run.inbox
-        if fresh:
-            self.store.end(None)  # who waits for the store from now on waits for this run
-        inbox.post(request)
+            # Under the lock: a close() cannot come between, and its run end without an answer to this request.
+            self._run.inbox.post(request)
 
     def close(self, timeout: float | None) -> None:
         """End the run within one deadline, and say what did not end."""
