@@ -173,6 +173,10 @@ class SharedClient(RealtimeClient):
         if _register.give_back(self._entry):
             self._entry.engine.close(timeout)
 
+    def join(self, timeout: float | None = None) -> bool:
+        """Block until this handle is closed, or all are; see `RealtimeClient.join`."""
+        return self.closed or super().join(timeout)
+
     def _ask(self, *arguments: Any) -> None:
         self._check()
         super()._ask(*arguments)

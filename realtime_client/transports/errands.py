@@ -17,7 +17,15 @@ T = TypeVar("T")
 
 
 class Abandoned(Exception):
-    """The call was abandoned: its time is up, or `Errands.abandon` was called."""
+    """The call was abandoned: its time is up, or `Errands.abandon` was called.
+
+    Attributes:
+        ended: Whether it was the latter.
+    """
+
+    def __init__(self, *, ended: bool = False) -> None:
+        super().__init__("ended" if ended else "the time is up")
+        self.ended = ended
 
 
 class Raised(Exception):
@@ -66,7 +74,7 @@ class Errands:
         while True:
             whose, succeeded, result = self._next(deadline)
             if whose is self:
-                raise Abandoned
+                raise Abandoned(ended=True)
             if whose is errand:
                 break
         self._thread.join(max(0.0, deadline - time.monotonic()))

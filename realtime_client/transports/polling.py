@@ -74,7 +74,9 @@ class CallablePoller:
         self._errands.append(errands)
         try:
             return errands.call(f"rtc-{self._name}-poller", call, time.monotonic() + timeout)
-        except Abandoned:
+        except Abandoned as abandoned:
+            if abandoned.ended:
+                raise PollError("the poll was ended") from None
             raise PollError(f"the poller did not return within {timeout:g} s") from None
         except Raised as raised:
             if isinstance(raised.error, PollError):
@@ -118,8 +120,10 @@ class HttpPoller:
         name = f"rtc-{self._config.name}-poll-request"
         try:
             return self._errands.call(name, lambda: self._request(since, deadline), deadline)
-        except Abandoned:
+        except Abandoned as abandoned:
             self._connections.cut()
+            if abandoned.ended:
+                raise PollError(f"polling {self._shown} was ended") from None
             raise PollError(f"polling {self._shown} was not done within {timeout:g} s") from None
         except Raised as raised:
             if isinstance(raised.error, PollError):

@@ -25,7 +25,8 @@ from realtime_client import (
 )
 from realtime_client.testing import FakeServer, MemoryTransport
 from tests.client.conftest import Make
-from tests.client.recording import PATIENCE, Record, Task, alert, anomaly, numbers, stats
+from tests.client.recording import PATIENCE, Record, Task, alert, anomaly, numbers, own_threads, stats
+from tests.outages.waiting import wait_until_ended
 
 
 @pytest.fixture
@@ -573,3 +574,44 @@ def test_on_store_part_is_told_on_change_of_that_part_only(client: RealtimeClien
     network.current.put(stats(activeServices=6))
     assert services.wait_for(2) == [(0, 5), (5, 6)]
     assert len(alerts.items) == 1
+
+
+def test_own_thread_lanes_count_what_waits_at_the_close(make: Make, network: MemoryTransport) -> None:
+    client, entered, leave = make(link_factory=network, close_timeout=0.2), Record(), threading.Event()
+
+    def slow(event: Event) -> None:
+        entered(event)
+        assert leave.wait(30)
+
+    client.on("new_anomaly", slow, own_thread=True)
+    client.connect(PATIENCE)
+    network.current.put(anomaly(1))
+    entered.wait_for(1)
+    network.current.put(anomaly(2), anomaly(3))
+    client.store.wait_for(lambda seen: seen.stats.anomaly_count == 3, PATIENCE)
+    with client.on("system_alert", entered):  # what comes after them has passed their lane's mailbox
+        network.current.put(alert("x"))
+        entered.wait_for(2)
+    client.close()
+    (lane,) = (lane for lane in client.metrics().lanes if "slow" in lane.name)
+    assert (lane.received, lane.delivered, dict(lane.dropped), lane.waiting) == (3, 1, {"closed": 2}, 0)
+    leave.set()
+    wait_until_ended("lane-")
+
+
+def test_own_thread_lanes_of_once_leave_neither_threads_nor_lines_behind(
+    client: RealtimeClient, network: MemoryTransport
+) -> None:
+    heard = Record()
+
+    def brief(event: Event) -> None:
+        heard(event)
+
+    for number in range(50):
+        client.once("new_anomaly", brief, own_thread=True)
+        network.current.put(anomaly(number))
+        heard.wait_for(number + 1)
+    wait_until_ended("lane-")
+    assert not [name for name in own_threads(client) if "lane-" in name]
+    (lane,) = (lane for lane in client.metrics().lanes if "brief" in lane.name)
+    assert (lane.delivered, lane.waiting) == (50, 0)

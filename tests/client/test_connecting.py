@@ -187,6 +187,18 @@ def test_seed_shared_singleton(server: FakeServer) -> None:
     assert server.connections[0].wait_closed() is Ending.CLOSED
 
 
+def test_shared_handle_that_is_closed_is_closed_to_join(server: FakeServer) -> None:
+    one, other = realtime_client.shared(server.url), realtime_client.shared(server.url)
+    one.connect(PATIENCE)
+    waiting = Task(one.join)
+    assert one.join(0.01) is False
+    one.close()
+    assert waiting.result() is True
+    assert one.join() is True
+    assert other.is_connected
+    other.close()
+
+
 def test_shared_handle_takes_its_watchers_of_the_store_along(server: FakeServer) -> None:
     one, other = realtime_client.shared(server.url), realtime_client.shared(server.url)
     mine, theirs = Record(), Record()
@@ -489,3 +501,66 @@ def test_the_context_manager_connects_and_closes(server: FakeServer) -> None:
     with RealtimeClient(server.url) as client:
         assert client.is_connected
     assert client.status.state is ConnectionState.CLOSED
+
+
+# The end of a shared handle
+
+
+def test_shared_handle_that_is_closed_neither_sends_nor_refreshes_nor_waits(server: FakeServer) -> None:
+    server.poll_answer = {}
+    one, other = (realtime_client.shared(server.url, polling_url=server.poll_url) for _ in range(2))
+    try:
+        one.connect(PATIENCE)
+        one.close()
+        with pytest.raises(ClientClosed):
+            one.send({"type": "x"})
+        with pytest.raises(ClientClosed):
+            one.refresh()
+        with pytest.raises(ClientClosed):
+            one.store.wait_for(lambda seen: True)
+        assert server.polls == ()
+        other.send({"type": "still here"})
+        server.wait_for_message({"type": "still here"})
+    finally:
+        one.close()
+        other.close()
+
+
+def test_shared_handle_takes_only_its_own_subscriptions_off(server: FakeServer) -> None:
+    one, other = realtime_client.shared(server.url), realtime_client.shared(server.url)
+    try:
+        heard = Record()
+        other.on("system_alert", heard)
+        assert one.off(heard) is False
+        one.on("system_alert", heard)
+        assert one.off(heard) is True
+        one.on_connection_change(heard)
+        one.remove_connection_listener(heard)
+        last = Record()
+        other.on("system_alert", last)
+        one.connect(PATIENCE)
+        server.send(alert("x"))
+        last.wait_for(1)
+        assert [event.message for event in heard.items] == ["x"]
+    finally:
+        one.close()
+        other.close()
+
+
+def test_shared_handle_releases_who_waits_for_its_store_when_it_closes(server: FakeServer) -> None:
+    one, other = realtime_client.shared(server.url), realtime_client.shared(server.url)
+    try:
+        looked = Record()
+        waiting = Task(lambda: one.store.wait_for(looked, PATIENCE))
+        still_waiting = Task(lambda: other.store.wait_for(lambda seen: seen.stats.total_logs == 7, PATIENCE))
+        looked.wait_for(1)
+        one.close()
+        with Stopwatch() as took, pytest.raises(ClientClosed):
+            waiting.result()
+        assert took.seconds < PATIENCE / 2
+        other.connect(PATIENCE)
+        server.send(stats(totalLogs=7))
+        assert still_waiting.result().stats.total_logs == 7
+    finally:
+        one.close()
+        other.close()

@@ -242,3 +242,10 @@ def test_real_time_errors_can_be_pickled() -> None:
         assert str(copy) == str(error)
         assert vars(copy) == vars(error)
         assert isinstance(copy, RealtimeError)
+
+
+def test_a_contradiction_is_told_along_with_a_wrong_field() -> None:
+    with pytest.raises(ConfigError) as caught:
+        ClientConfig(reconnect_delay=20, heartbeat="x")
+    assert "reconnect_delay_max" in str(caught.value)
+    assert "heartbeat" in str(caught.value)

@@ -221,3 +221,15 @@ def test_store_is_bounded(make: Make, network: MemoryTransport) -> None:
     client.store.wait_for(lambda s: len(s.alerts) == 3, timeout=PATIENCE)
     assert [log.id for log in client.store.recent_logs] == [f"log-{i}" for i in range(49, 44, -1)]
     assert [a.message for a in client.store.alerts] == ["49", "48", "47"]
+
+
+def test_dedup_window_is_for_log_ids_whatever_else_comes(make: Make, network: MemoryTransport) -> None:
+    client, heard = make(link_factory=network, poller=dict, dedup_window=10), Record()
+    client.on("*", heard)
+    client.connect(PATIENCE)
+    network.current.put(anomaly(1))
+    network.current.put(*({**stats(totalLogs=n), "timestamp": f"2024-05-01T12:{n:02}:00Z"} for n in range(30)))
+    network.current.put(anomaly(1))
+    heard.wait_for(32)
+    assert client.store.stats.anomaly_count == 1
+    assert client.metrics().duplicates == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from realtime_client import ClientClosed, ConnectionLost, NotConnected, RealtimeClient
+from realtime_client._runtime.heartbeat import Heartbeat
 from realtime_client.testing import FakeServer, MemoryTransport, accept, stall
 from tests.client.conftest import Make
 from tests.client.recording import PATIENCE, QUICK, Record, Stopwatch, Task, alert
@@ -191,3 +192,56 @@ def test_reconnect_and_send_race_without_harm(server: FakeServer, make: Make) ->
     assert flooding.result() > 0
     assert client.is_connected
     assert server.errors == ()
+
+
+BIG = {"type": "big", "data": "x" * 24_000_000}
+"""More than the buffers of a connection hold."""
+
+
+def send_beside(client: RealtimeClient) -> TimeoutError:
+    """Send until a message comes to lie beside a long one that is being written; what is raised then."""
+    while True:
+        try:
+            client.send({"type": "small"}, timeout=0.1)
+        except TimeoutError as error:
+            return error
+
+
+def test_send_that_only_waits_its_turn_raises_timeout_error_and_breaks_nothing(server: FakeServer, make: Make) -> None:
+    server.add_script(accept(), stall("reads"))
+    client = make(server.url, heartbeat="none")
+    client.connect(PATIENCE)
+    blocked = Task(lambda: client.send(BIG, timeout=60))
+
+    assert type(send_beside(client)) is TimeoutError
+    assert client.is_connected
+    server.gate("reads").release()
+    blocked.result()
+    client.send({"type": "after"})
+    server.wait_for_message({"type": "after"}, timeout=PATIENCE)
+    assert len(server.attempts) == 1
+
+
+def test_send_that_takes_long_does_not_let_the_heartbeat_raise_a_false_alarm(
+    server: FakeServer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way, beats, beat = threading.Event(), Record(), Heartbeat._beat
+
+    def beat_and_tell(heartbeat: Heartbeat, now: float) -> None:
+        assert under_way.wait(PATIENCE)
+        beats(now)
+        beat(heartbeat, now)
+
+    monkeypatch.setattr(Heartbeat, "_beat", beat_and_tell)
+    server.add_script(accept(), stall("reads"))
+    client = make(server.url, heartbeat_interval=0.1, heartbeat_timeout=0.4)
+    client.connect(PATIENCE)
+    blocked = Task(lambda: client.send(BIG, timeout=60))
+    send_beside(client)
+    under_way.set()
+    beats.wait_for(3)  # two have waited for their turn in vain
+    assert client.is_connected
+    server.gate("reads").release()
+    blocked.result()
+    assert client.status.last_error is None
+    assert len(server.attempts) == 1

@@ -15,6 +15,7 @@ from realtime_client import (
     HandshakeRejected,
     NewAnomaly,
     RealtimeClient,
+    RealtimeError,
     StatsUpdate,
 )
 from realtime_client.testing import FakeServer, MemoryTransport, accept, go_silent, refuse, send
@@ -356,3 +357,40 @@ def test_waiting_for_another_client_in_a_callback_is_allowed(
     client.on("go", waits)
     network.current.put({"type": "go"})
     assert seen.wait_for(1)[0].message == "from the other"
+
+
+# store.wait_for() and the life of the client
+
+
+def test_store_wait_for_is_released_with_the_reason_when_the_client_gives_up(
+    make: Make, network: MemoryTransport
+) -> None:
+    client, looked = make(link_factory=network, give_up=True, max_reconnect_attempts=0), Record()
+    client.connect(PATIENCE)
+    waiting = Task(lambda: client.store.wait_for(looked, PATIENCE))
+    looked.wait_for(1)
+    network.refuse(times=None)
+    network.current.lose()
+    with pytest.raises(RealtimeError) as caught:
+        waiting.result()
+    assert client.status.state is ConnectionState.FAILED
+    assert caught.value is client.status.last_error
+    with pytest.raises(type(caught.value)):
+        client.store.wait_for(lambda seen: False, PATIENCE)  # and whoever comes later
+
+
+def test_store_wait_for_works_right_after_a_connect_that_follows_a_close(server: FakeServer, make: Make) -> None:
+    client, entered, leave = make(server.url, close_timeout=0.3), Record(), threading.Event()
+
+    def hanging(event: object) -> None:
+        entered(event)
+        assert leave.wait(30)
+
+    client.once("connection_established", hanging)
+    client.connect(PATIENCE)
+    entered.wait_for(1)
+    client.close()
+    server.add_script(accept(), send(stats(totalLogs=7)))
+    client.connect(wait=False)  # which begins when the callback has been waited for
+    assert client.store.wait_for(lambda seen: seen.stats.total_logs == 7, PATIENCE).stats.total_logs == 7
+    leave.set()

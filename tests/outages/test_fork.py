@@ -20,7 +20,7 @@ import realtime_client
 from realtime_client import ClientClosed, ConnectionState, RealtimeClient
 from realtime_client.testing import FakeConnection, FakeServer, accept, refuse, repeat, send, stall
 from tests.client.conftest import Make
-from tests.client.recording import PATIENCE, QUICK, Record, Task, alert, anomaly, numbers, own_threads, stats
+from tests.client.recording import PATIENCE, QUICK, Record, Stopwatch, Task, alert, anomaly, numbers, own_threads, stats
 from tests.outages.processes import Child, in_child, process, run_script
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -541,3 +541,29 @@ def test_gunicorn_with_preload(worker: str, tmp_path: Path, monkeypatch: pytest.
             output = (running.communicate(timeout=20)[0] or b"").decode()
             assert running.returncode == 0, output
             assert "Traceback" not in output
+
+
+def test_cancelling_in_the_child_does_not_wait_for_a_call_that_runs_in_the_parent(
+    server: FakeServer, make: Make
+) -> None:
+    client, entered, leave = make(server.url), Record(), threading.Event()
+
+    def slow(event: object) -> None:
+        entered(event)
+        assert leave.wait(30)
+
+    subscription = client.on("new_anomaly", slow, own_thread=True)
+    parents = connected(server, client)
+    server.send(anomaly(1))
+    entered.wait_for(1)
+
+    def child() -> tuple[bool, float]:
+        with Stopwatch() as took:
+            ended = subscription.cancel(wait=True, timeout=PATIENCE)
+        return ended, took.seconds
+
+    with untouched(server, parents, client):
+        ended, seconds = in_child(child)
+    assert ended is True
+    assert seconds < 1
+    leave.set()

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from realtime_client import ConnectionState, Gap, NewAnomaly, Origin, PollError, RealtimeClient, Transport
+from realtime_client._runtime.poll import PollThread
 from realtime_client.testing import FakeClock, FakeServer, MemoryTransport
 from tests.client.conftest import Make
-from tests.client.recording import PATIENCE, QUICK, Record, Stopwatch, alert, anomaly, numbers, stats
+from tests.client.recording import PATIENCE, QUICK, Record, Stopwatch, alert, anomaly, numbers, own_threads, stats
 from tests.outages.waiting import in_turn, wait_until_ended
 
 FILLING: Mapping[str, Any] = {**QUICK, "backfill_timeout": 30.0, "poll_after": 3600.0}
@@ -551,3 +552,136 @@ def test_a_gap_callback_may_do_everything(server: FakeServer, make: Make) -> Non
     server.wait_for_message({"type": "hello"})
     server.send(anomaly(1))
     assert len(done.wait_for(2)) == 2
+
+
+# What is asked, and how long
+
+
+class Feed:
+    """A poller that knows logs by the minute of their timestamps, and gives those after the one it is asked from.
+
+    Attributes:
+        down: While it is set, the poller fails.
+        asked: What it was asked from, each time.
+    """
+
+    def __init__(self, *minutes: int) -> None:
+        self._minutes = minutes
+        self.down = threading.Event()
+        self.asked = Record()
+
+    def __call__(self, since: datetime) -> Any:
+        self.asked(since.minute)
+        if self.down.is_set():
+            raise PollError("down", status=503)
+        return {"logs": [log(minute, timestamp=at(minute)) for minute in self._minutes if minute > since.minute]}
+
+
+def test_the_backfill_asks_from_the_loss_on_whatever_the_new_stream_has_brought_already(
+    network: MemoryTransport, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_ask, run = threading.Event(), PollThread.run
+
+    def run_late(thread: PollThread) -> None:
+        assert may_ask.wait(PATIENCE)
+        run(thread)
+
+    monkeypatch.setattr(PollThread, "run", run_late)
+    feed = Feed(1, 5, 6, 10)
+    client = make(link_factory=network, poller=feed, **FILLING)
+    told = watch(client)
+    client.connect(PATIENCE)
+    network.current.put(anomaly(1, timestamp=at(1)))
+    in_store(client, 1)
+    cut(network)
+    network.current.put(anomaly(10, timestamp=at(10)))
+    in_store(client, 10)
+    may_ask.set()
+    gap = gap_of(told)
+    told.wait_until(lambda items: items and items[-1] == "STREAM log-10")
+    assert feed.asked.items == [1]
+    assert (gap.complete, gap.recovered) == (True, 2)
+    assert line(told)[-4:] == ["POLL log-5", "POLL log-6", "GAP", "STREAM log-10"]
+
+
+def test_the_last_poll_of_an_outage_asks_from_the_last_answer_on_not_from_the_new_stream(
+    network: MemoryTransport, make: Make
+) -> None:
+    feed = Feed(1, 5, 6, 10)
+    feed.down.set()
+    options = {"max_reconnect_attempts": 0, "reconnect_delay_max": 3600.0, "polling_interval": 3600.0}
+    client = make(link_factory=network, poller=feed, heartbeat="none", **{**FILLING, **options})
+    told = watch(client)
+    client.connect(PATIENCE)
+    network.current.put(anomaly(1, timestamp=at(1)))
+    in_store(client, 1)
+    network.refuse(times=None)
+    network.current.lose()
+    feed.asked.wait_for(1)  # and fails: nothing of the outage is known yet
+    told.wait_until(lambda items: "UNAVAILABLE" in items)
+    feed.down.clear()
+    network.accept()
+    client.reconnect(PATIENCE)
+    network.current.put(anomaly(10, timestamp=at(10)))
+    gap = gap_of(told)
+    assert feed.asked.items == [1, 1]
+    assert (gap.complete, gap.recovered) == (True, 2)
+    told.wait_until(lambda items: items and items[-1] == "STREAM log-10")
+    events = [one for one in line(told) if not one.isupper() or one == "GAP"]
+    assert events == ["STREAM log-1", "POLL log-5", "POLL log-6", "GAP", "STREAM log-10"]
+
+
+def test_the_watchdog_of_the_dial_leaves_a_connection_alone_that_waits_for_its_backfill(
+    network: MemoryTransport, clock: FakeClock, make: Make
+) -> None:
+    poller = GatedPoller()
+    options = {"reconnect_delay": 1, "reconnect_jitter": 0, "heartbeat": "none", "connect_timeout": 10}
+    client = make(link_factory=network, clock=clock, poller=poller, backfill_timeout=20, **options)
+    told = watch(client)
+    client.connect(PATIENCE)
+    network.current.lose()
+    clock.wait_for_waiters(1)
+    clock.advance(1)
+    network.wait_for_open(2).put(anomaly(1))
+    poller.asked.wait_for(1)
+    in_store(client, 1)
+    clock.wait_for_waiters(1)
+    clock.advance(20)  # far past the time that the dial had
+    told.wait_until(lambda items: items and items[-1] == "STREAM log-1")
+    poller.release()
+    gap_of(told)
+    network.current.put(anomaly(2))
+    told.wait_until(lambda items: items and items[-1] == "STREAM log-2")
+    assert client.is_connected
+    assert len(network.links) == 2
+
+
+def test_a_backfill_obeys_the_retry_after_of_an_earlier_one(server: FakeServer, make: Make) -> None:
+    server.poll_answer = lambda _: (503, {"Retry-After": "3600"}, b"")
+    client, gaps = make(server.url, polling_url=server.poll_url, **FILLING), Record()
+    client.on_gap(gaps)
+    client.connect(PATIENCE)
+    server.drop()
+    gaps.wait_for(1)
+    server.poll_answer = {}
+    server.wait_for_connection(2)
+    server.drop()
+    assert [gap.complete for gap in gaps.wait_for(2)] == [False, False]
+    assert len(server.polls) == 1
+
+
+def test_a_poller_that_hangs_does_not_pile_threads_up_over_many_backfills(network: MemoryTransport, make: Make) -> None:
+    poller, gaps = GatedPoller(), Record()
+    client = make(link_factory=network, poller=poller, **{**FILLING, "connect_timeout": 0.05})
+    client.on_gap(gaps)
+    client.connect(PATIENCE)
+    for round_ in range(1, 9):
+        cut(network, round_)
+        assert not gaps.wait_for(round_)[-1].complete
+    assert len(poller.asked.items) == 4
+    assert len([name for name in own_threads(client) if name.endswith("-poller")]) == 4
+    poller.release(4)
+    wait_until_ended("-poller")
+    poller.release()
+    cut(network, 9)
+    assert gaps.wait_for(9)[-1].complete  # and when they have returned it is asked again

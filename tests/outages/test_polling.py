@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import functools
 import gzip
+import itertools
 import json
 import ssl
 import threading
@@ -1135,3 +1136,56 @@ def test_what_a_refresh_before_connect_found_is_not_lost_without_a_word(server: 
     assert metrics.received == metrics.delivered + sum(metrics.dropped.values()) == 4
     assert metrics.waiting == 0
     assert len(events.items) + sum(metrics.dropped.values()) == 3
+
+
+def test_a_poll_that_takes_too_long_ends_itself_alone(server: FakeServer, network: MemoryTransport, make: Make) -> None:
+    numbers_of_polls = itertools.count(1)
+
+    def answer(_request: Any) -> Answer:
+        number = next(numbers_of_polls)
+        if number == 1:
+            server.gate("first").wait(30)
+        return ok({"logs": [log(number)]})
+
+    server.poll_answer = answer
+    network.refuse(times=None)
+    client, heard = make(link_factory=network, polling_url=server.poll_url, connect_timeout=0.2, **FREQUENT), Record()
+    client.on("new_anomaly", heard)
+    client.connect(wait=False)
+    heard.wait_for(3)
+    server.gate("first").release()
+    assert numbers(heard.items)[:3] == [2, 3, 4]
+    assert source(client) is Transport.POLLING
+
+
+def test_a_watcher_of_the_store_hears_of_a_log_that_the_stream_replaces_after_a_poll(
+    network: MemoryTransport, make: Make
+) -> None:
+    client, seen = make(link_factory=network, poller=lambda: {"logs": [log(1, message="polled")]}), Record()
+    client.connect(PATIENCE)
+    client.store.subscribe("recent_logs", lambda _, logs: seen([entry.message for entry in logs]))
+    client.refresh()
+    seen.wait_until(lambda items: items[-1:] == [["polled"]])
+    network.current.put(anomaly(1, message="streamed"))
+    seen.wait_until(lambda items: items[-1:] == [["streamed"]])
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_close_wakes_a_refresh_in_progress(connected: bool, network: MemoryTransport, make: Make) -> None:
+    asked, leave = Record(), threading.Event()
+
+    def hanging() -> Any:
+        asked(1)
+        assert leave.wait(30)
+        return {}
+
+    client = make(link_factory=network, poller=hanging)
+    if connected:
+        client.connect(PATIENCE)
+    refreshing = Task(lambda: client.refresh(LONG))
+    asked.wait_for(1)
+    client.close()
+    with pytest.raises(PollError):
+        refreshing.result()
+    leave.set()
+    wait_until_ended("-poller")

@@ -703,3 +703,60 @@ def test_close_during_every_delay(server: FakeServer, make: Make) -> None:
             closer.join(PATIENCE)
         assert took.seconds < 0.5
         assert client.status.state is ConnectionState.CLOSED
+
+
+# A fresh start, and policies that do not answer
+
+
+def test_connect_after_giving_up_has_the_full_schedule_again(network: MemoryTransport, make: Make) -> None:
+    network.refuse(times=None)
+    client = make(link_factory=network, give_up=True, **{**QUICK, "max_reconnect_attempts": 2})
+    for dials in (3, 6, 9):
+        with pytest.raises(ConnectError):
+            client.connect(PATIENCE)
+        assert client.status.state is FAILED
+        assert len(network.links) == dials
+
+
+def test_connect_after_a_refused_token_renews_it_again(server: FakeServer, make: Make) -> None:
+    failing(server, refuse(401))
+    tokens = Record()
+
+    def token() -> str:
+        tokens(1)
+        return "secret"
+
+    client = make(server.url, token=token, **QUICK)
+    for asked in (2, 4):
+        with pytest.raises(AuthenticationError):
+            client.connect(PATIENCE)
+        assert len(tokens.items) == len(server.attempts) == asked
+
+
+def test_every_renewal_of_a_token_is_told_by_a_change(server: FakeServer, make: Make) -> None:
+    for _ in range(2):
+        server.add_script(refuse(401))
+        server.add_script()
+    client, changes = make(server.url, token=lambda: "secret", **QUICK), Record()
+    client.on_status(changes)
+    client.connect(PATIENCE)
+    server.wait_for_connection(1)
+    server.drop()
+    seen = changes.wait_until(lambda items: states(items).count("connected") == 2)
+    refused = [c.current for c in seen if isinstance(c.current.last_error, AuthenticationError)]
+    assert [status.state for status in refused] == [ConnectionState.CONNECTING, RECONNECTING]
+    assert all(status.connecting for status in refused)
+    assert len(server.attempts) == 4
+
+
+@pytest.mark.parametrize("answer", ["retry", 5, object()])
+def test_a_policy_that_returns_something_else_leaves_it_to_the_table(
+    answer: Any, network: MemoryTransport, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    network.refuse(times=None)
+    options = {**QUICK, "max_reconnect_attempts": 2}
+    client = make(link_factory=network, retry_policy=lambda error, decision: answer, **options)
+    with pytest.raises(ConnectError, match="memory transport"):
+        client.connect(PATIENCE)
+    assert client.status.state is UNAVAILABLE
+    assert "the table decides" in caplog.text

@@ -14,7 +14,7 @@ from realtime_client import ConnectError, ConnectionState, ConnectTimeout
 from realtime_client.testing import FakeServer, accept, drip, repeat, send_raw, stall
 from tests.client.conftest import Make
 from tests.client.independent import websockets_server
-from tests.client.recording import FIRST_FAILURE, PATIENCE, QUICK, Record, Stopwatch
+from tests.client.recording import FIRST_FAILURE, PATIENCE, QUICK, Record, Stopwatch, own_threads
 
 AT_ONCE = {**QUICK, **FIRST_FAILURE}
 LOOK_UP = socket.getaddrinfo
@@ -185,3 +185,22 @@ def test_descriptors_of_failed_attempts_are_given_back(make: Make, dead_port: in
         changes.wait_until(lambda items: items[-1].current.reconnect_attempts >= 60)
         client.close()
         assert process.num_fds() <= before + 3  # an attempt under way on both sides
+
+
+def test_a_token_callable_that_hangs_does_not_pile_threads_up(server: FakeServer, make: Make) -> None:
+    leave, asked, changes = threading.Event(), Record(), Record()
+
+    def token() -> str:
+        asked(1)
+        assert leave.wait(30)
+        return "secret"
+
+    client = make(server.url, token=token, max_reconnect_attempts=None, **{**QUICK, "connect_timeout": 0.1})
+    client.on_status(changes)
+    client.connect(wait=False)
+    changes.wait_until(lambda items: items and items[-1].current.reconnect_attempts >= 5)
+    assert len(asked.items) == 1
+    assert len([name for name in own_threads(client) if name.endswith("-token")]) == 1
+    leave.set()
+    changes.wait_until(lambda items: items[-1].current.connected)
+    assert server.attempts[0].request is not None
