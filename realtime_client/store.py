@@ -7,7 +7,9 @@ network, a callback or a predicate runs.
 
 from __future__ import annotations
 
+import contextlib
 import operator
+import queue
 import threading
 import time
 from collections import OrderedDict
@@ -153,9 +155,9 @@ class DashboardStore:
         self._polls = polls
         self._watchers = ObserverRegistry()
         self._watches: dict[Subscription, Watch] = {}  # touched by subscribe() and by the lane: single dict operations
-        # Guards everything below; a condition, so that wait_for() can wait for the next version.
-        self._changed = threading.Condition(threading.Lock())
-        self._waiting = 0
+        # Guards everything below.
+        self._lock = threading.Lock()
+        self._waiters: set[queue.SimpleQueue[None]] = set()  # the wakers of those in wait_for()
         # The newest logs by id; a batch may add more than the limit, and is cut back at its end.
         self._recent: dict[str, Entry] = {}
         self._seen: OrderedDict[Hashable, None] = OrderedDict()  # log ids
@@ -204,7 +206,7 @@ class DashboardStore:
     def snapshot(self) -> DashboardSnapshot:
         """Everything at once, as one consistent version. Thread-safe; waits for nothing but microseconds of writing."""
         self._awake()
-        with self._changed:
+        with self._lock:
             return self._current()
 
     def is_stale(self, max_age: float) -> bool:
@@ -271,23 +273,31 @@ class DashboardStore:
         if self._on_own_thread():
             raise RuntimeError("store.wait_for() would block the client's own thread; use store.subscribe() instead")
         deadline = None if timeout is None else self._clock() + timeout
+        waker: queue.SimpleQueue[None] = queue.SimpleQueue()
         snapshot = self.snapshot()
-        while not predicate(snapshot):
-            with self._changed:
-                self._waiting += 1
-                try:
-                    while self._current() is snapshot:
-                        if (end := ended()) is not None:
-                            raise end.with_traceback(None)  # one error for many waits: each has its own trace
-                        left = None if deadline is None else deadline - self._clock()
-                        if left is not None and left <= 0:
-                            raise TimeoutError(f"the store did not come to the awaited state in {timeout:g} s")
-                        for piece in pieces(None if left is None else min(left, threading.TIMEOUT_MAX)):
-                            if self._changed.wait(piece):
-                                break
-                finally:
-                    self._waiting -= 1
-                snapshot = self._current()
+        try:
+            while not predicate(snapshot):
+                while True:
+                    with self._lock:
+                        self._waiters.add(waker)
+                        latest = self._current()
+                    if latest is not snapshot:
+                        break
+                    if (end := ended()) is not None:
+                        raise end.with_traceback(None)  # one error for many waits: each has its own trace
+                    left = None if deadline is None else deadline - self._clock()
+                    if left is not None and left <= 0:
+                        raise TimeoutError(f"the store did not come to the awaited state in {timeout:g} s")
+                    # Not a condition: its wait() lets go of the lock and takes it again in steps of Python, and a
+                    # Ctrl-C between them would leave the lock in the wrong hands.
+                    for piece in pieces(None if left is None else min(left, threading.TIMEOUT_MAX)):
+                        with contextlib.suppress(queue.Empty):
+                            waker.get(timeout=piece)
+                            break
+                snapshot = latest
+        finally:
+            with self._lock:
+                self._waiters.discard(waker)
         return snapshot
 
     # Writing, by the client's threads
@@ -299,7 +309,7 @@ class DashboardStore:
             The positions of events that a poll has delivered before; usually none.
         """
         known: set[int] = set()
-        with self._changed:
+        with self._lock:
             # The hot path: what is looked up for each event is looked up once.
             seen, polled, recent, window = self._seen, self._polled, self._recent, self._dedup_window
             fresh, arrivals, repeated = 0, self._arrivals, 0
@@ -356,7 +366,7 @@ class DashboardStore:
         """
         fresh: list[Event] = []
         untimed: set[Hashable] = set()
-        with self._changed:
+        with self._lock:
             for log in sorted(logs, key=lambda log: log.timestamp or received_at):
                 if self._remember(log.id, self._seen):
                     self._arrivals += 1
@@ -392,24 +402,24 @@ class DashboardStore:
 
     def newest_timestamp(self) -> datetime | None:
         """The newest timestamp of the logs held; what a poll asks for begins there."""
-        with self._changed:
+        with self._lock:
             return max((log.timestamp for _, _, log in self._recent.values() if log.timestamp), default=None)
 
     def heard(self, received_at: datetime, transport: Callable[[], Transport | None]) -> None:
         """The feed gave a sign of life that changes nothing else; ``None`` leaves the transport as it is."""
-        with self._changed:
+        with self._lock:
             self._finish(received_at, transport() or self._transport)
 
     def end(self, error: BaseException | None) -> None:
         """Release everybody in `wait_for` with this error; ``None`` begins a new run."""
-        with self._changed:
+        with self._lock:
             self._end = error
-            self._changed.notify_all()
+            self._wake_waiters()
 
     def wake(self) -> None:
         """Let everybody in `wait_for` look again at whether there is anything to wait for."""
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            self._wake_waiters()
 
     def tell(self, call: Callable[..., object]) -> None:
         """Let every watcher look at the newest snapshot, on the dispatcher thread.
@@ -429,8 +439,8 @@ class DashboardStore:
 
     def after_fork(self) -> None:
         """Fresh locks in a child process: the old ones may be held by threads that do not exist here."""
-        self._changed = threading.Condition(threading.Lock())
-        self._waiting = 0
+        self._lock = threading.Lock()
+        self._waiters = set()
         self._touched = False
         self._watchers.after_fork()
 
@@ -483,8 +493,11 @@ class DashboardStore:
                 del self._recent[min(self._recent.values())[2].id]
             elif excess > 0:
                 self._recent = {entry[2].id: entry for entry in sorted(self._recent.values())[excess:]}
-        if self._waiting:
-            self._changed.notify_all()
+        self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
+        for waker in self._waiters:
+            waker.put(None)
 
     def _current(self) -> DashboardSnapshot:
         last = self._snapshot

@@ -95,16 +95,16 @@ def elsewhere() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-class Awaited(threading.Condition):
+class Awaited(set[Any]):
     """Tells when somebody comes to wait; whoever then gets the lock finds them waiting."""
 
     def __init__(self) -> None:
-        super().__init__(threading.Lock())
+        super().__init__()
         self.waits = threading.Semaphore(0)
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def add(self, waker: Any) -> None:
+        super().add(waker)
         self.waits.release()
-        return super().wait(timeout)
 
     def somebody_waits(self) -> None:
         assert self.waits.acquire(timeout=PATIENCE)
@@ -112,7 +112,7 @@ class Awaited(threading.Condition):
 
 @pytest.fixture
 def awaited(store: DashboardStore) -> Awaited:
-    store._changed = awaited = Awaited()
+    store._waiters = awaited = Awaited()
     return awaited
 
 
@@ -718,7 +718,7 @@ def test_to_dict_of_an_empty_store(store: DashboardStore) -> None:
 
 def test_after_fork_a_lock_held_by_nobody_does_not_block(store: DashboardStore, watchers: Watchers) -> None:
     apply(store, anomaly("a"))
-    store._changed.acquire()  # by a thread that the child process does not have
+    store._lock.acquire()  # by a thread that the child process does not have
     store._watchers._lock.acquire()
     store.after_fork()
     told: list[object] = []

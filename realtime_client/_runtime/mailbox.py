@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from realtime_client._runtime.clock import Clock
+from realtime_client._runtime.clock import Clock, Inbox
 from realtime_client.events import Event, FrozenMapping
 from realtime_client.status import LaneMetrics
 
@@ -72,7 +72,10 @@ class Mailbox:
     def after_fork(self) -> None:
         """Be empty, with fresh locks: those of the parent may be held by threads that do not exist in a child."""
         self._lock = threading.Lock()  # guards everything below, but for popleft from the run in hand
-        self._news = threading.Condition(self._lock)
+        # Not a condition: its wait() lets go of the lock and takes it again in steps of Python, and a Ctrl-C between
+        # them would leave the lock in the wrong hands. The consumer may be a user's main thread; a producer never is.
+        self._waker: Inbox[bool] = Inbox()
+        self._awaited = False  # whether the consumer waits, or is about to, for the waker
         self._room = threading.Condition(self._lock)
         self._queue: deque[_Chunk | Notice] = deque()
         self._hand = _Chunk(deque(), [])
@@ -118,7 +121,7 @@ class Mailbox:
         """Add a notice, behind everything that was put before; with ``through_hold`` before what is held."""
         with self._lock:
             (self._queue if through_hold or self._held is None else self._held).append(notice)
-            self._news.notify()
+            self._wake()
 
     def report(self, notice: Notice) -> None:
         """Add a notice about an error, unless very many of them wait already: a flood must not eat the memory."""
@@ -126,13 +129,13 @@ class Mailbox:
             if self._reports < MAX_REPORTS:
                 self._reports += 1
                 (self._queue if self._held is None else self._held).append(notice._replace(is_report=True))
-                self._news.notify()
+                self._wake()
 
     def nudge(self) -> None:
         """Wake the consumer, which then finds that `take` returns nothing."""
         with self._lock:
             self._nudged = True
-            self._news.notify()
+            self._wake()
 
     def hurry(self, on: bool) -> None:
         """While on, ``"block"`` does not wait: the rest of one batch goes over the bound, and its reader can end."""
@@ -152,7 +155,7 @@ class Mailbox:
             if self._held is not None:
                 self._queue.extend(self._held)
                 self._held = None
-                self._news.notify()
+                self._wake()
 
     def close(self, reason: str = "closed") -> int:
         """Discard all waiting events, and those that come; notices stay and are still accepted.
@@ -172,7 +175,7 @@ class Mailbox:
                 self._held = None
             self._queued_events = self._queued_bytes = 0
             self._dropped[reason] += count
-            self._news.notify()
+            self._wake()
             self._room.notify_all()
             return count
 
@@ -194,7 +197,8 @@ class Mailbox:
         with self._lock:
             self._hand = _Chunk(deque(), [])
             self._room.notify()
-            while True:
+        while True:
+            with self._lock:
                 while self._queue:
                     chunk = self._queue.popleft()
                     if isinstance(chunk, Notice):
@@ -211,7 +215,9 @@ class Mailbox:
                 left = None if deadline is None else deadline - self._clock.monotonic()
                 if left is not None and left <= 0:
                     return None
-                self._clock.wait(self._news, left)
+                self._awaited = True
+            # A wake-up that nobody waits for any more, after a time-out, is found here once, and does no harm.
+            self._clock.get(self._waker, left)
 
     # Both
 
@@ -237,6 +243,11 @@ class Mailbox:
 
     # Under the lock
 
+    def _wake(self) -> None:
+        if self._awaited:
+            self._awaited = False
+            self._waker.post(True)
+
     def _append(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool) -> None:
         if not events:
             return
@@ -245,7 +256,7 @@ class Mailbox:
         self._queued_events += len(events)
         self._queued_bytes += sum(sizes)
         self._received += len(events)
-        self._news.notify()
+        self._wake()
 
     def _append_fitting(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool) -> None:
         start = 0

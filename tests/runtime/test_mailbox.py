@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from realtime_client._runtime.clock import Clock
+from realtime_client._runtime.clock import Clock, Inbox
 from realtime_client._runtime.mailbox import ABANDONED_CHECK, MAX_REPORTS, Mailbox, Notice, Run
 from realtime_client.events import Event, UnknownEvent
 from realtime_client.testing import FakeClock
@@ -79,6 +79,10 @@ class Observed(Clock):
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
         self.waits.release()
         super().wait(condition, timeout)
+
+    def get(self, inbox: Inbox[Any], timeout: float | None) -> Any:
+        self.waits.release()
+        return super().get(inbox, timeout)
 
     def somebody_waits(self) -> None:
         assert self.waits.acquire(timeout=PATIENCE)
@@ -465,6 +469,9 @@ class WouldWait(Exception):
 
 class NeverWaits(Clock):
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+        raise WouldWait
+
+    def get(self, inbox: Inbox[Any], timeout: float | None) -> Any:
         raise WouldWait
 
 
