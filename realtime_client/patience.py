@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
+from typing import Generic, TypeVar
 
-__all__ = ["pieces"]
+__all__ = ["SteadyQueue", "pieces"]
+
+T = TypeVar("T")
 
 FIRST = 0.05
 LONGEST = 10.0
@@ -37,3 +44,39 @@ def pieces(timeout: float | None) -> Iterator[float | None]:
         piece = min(2 * piece, LONGEST)
         if left <= 0:
             return
+
+
+class SteadyQueue(Generic[T]):
+    """A queue for one consumer, whose waits bear signals, and whose `put` may come from anywhere, a finaliser too.
+
+    Each step is one call into C, so that a Ctrl-C between two of them leaves nothing half done. (A condition lets go of
+    its lock and takes it again in steps of Python; a ``SimpleQueue`` waits for ever when a signal comes at the very end
+    of its timeout.)
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()
+        # Locked while there is nothing new. Made here and not at import: a gevent-patched process gets gevent's.
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    def put(self, item: T) -> None:
+        """Add an item; never blocks."""
+        self._items.append(item)
+        with contextlib.suppress(RuntimeError):  # it is ringing already
+            self._bell.release()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Take the next item.
+
+        Raises:
+            queue.Empty: There is none, or none came in time.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            if self._items:
+                return self._items.popleft()
+            left = -1.0 if deadline is None else deadline - time.monotonic()
+            if not block or (deadline is not None and left <= 0):
+                raise queue.Empty
+            self._bell.acquire(timeout=left)

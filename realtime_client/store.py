@@ -32,7 +32,7 @@ from realtime_client.events import (
     wire_value,
 )
 from realtime_client.observers import ObserverRegistry, Subscription
-from realtime_client.patience import pieces
+from realtime_client.patience import SteadyQueue, pieces
 from realtime_client.status import Transport
 
 __all__ = ["DashboardSnapshot", "DashboardStats", "DashboardStore"]
@@ -157,7 +157,7 @@ class DashboardStore:
         self._watches: dict[Subscription, Watch] = {}  # touched by subscribe() and by the lane: single dict operations
         # Guards everything below.
         self._lock = threading.Lock()
-        self._waiters: set[queue.SimpleQueue[None]] = set()  # the wakers of those in wait_for()
+        self._waiters: set[SteadyQueue[None]] = set()  # the wakers of those in wait_for()
         # The newest logs by id; a batch may add more than the limit, and is cut back at its end.
         self._recent: dict[str, Entry] = {}
         self._seen: OrderedDict[Hashable, None] = OrderedDict()  # log ids
@@ -273,7 +273,7 @@ class DashboardStore:
         if self._on_own_thread():
             raise RuntimeError("store.wait_for() would block the client's own thread; use store.subscribe() instead")
         deadline = None if timeout is None else self._clock() + timeout
-        waker: queue.SimpleQueue[None] = queue.SimpleQueue()
+        waker: SteadyQueue[None] = SteadyQueue()
         snapshot = self.snapshot()
         try:
             while not predicate(snapshot):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import threading
 
 import pytest
 
-from realtime_client.patience import pieces
+from realtime_client.patience import SteadyQueue, pieces
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.01, 0.05, 1.0, 123.0])
@@ -29,3 +30,25 @@ def test_pieces_are_for_the_main_thread_alone() -> None:
     thread.start()
     thread.join(5)
     assert found == [None, 5.0]
+
+
+def test_steady_queue_keeps_the_order_and_ends_in_time() -> None:
+    steady: SteadyQueue[int] = SteadyQueue()
+    for number in range(3):
+        steady.put(number)
+    assert [steady.get() for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(queue.Empty):
+        steady.get(block=False)
+    with pytest.raises(queue.Empty):
+        steady.get(timeout=0.01)
+
+
+def test_steady_queue_wakes_its_consumer() -> None:
+    steady: SteadyQueue[int] = SteadyQueue()
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.extend(steady.get() for _ in range(1000)))
+    thread.start()
+    for number in range(1000):
+        steady.put(number)
+    thread.join(5)
+    assert found == list(range(1000))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
-from realtime_client.patience import pieces
+from realtime_client.patience import SteadyQueue, pieces
 
 __all__ = ["Clock", "Inbox"]
 
@@ -27,8 +27,7 @@ class Inbox(Generic[T]):
     """A thread's one waker: a queue that any thread, a finaliser included, may post to."""
 
     def __init__(self) -> None:
-        # Looked up here and not at import, so that a gevent-patched process gets gevent's.
-        self.queue: queue.SimpleQueue[T] = queue.SimpleQueue()
+        self.queue: SteadyQueue[T] = SteadyQueue()
 
     def post(self, item: T) -> None:
         """Put an item; never blocks, re-entrant."""

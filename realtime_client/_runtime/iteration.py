@@ -47,8 +47,9 @@ class EventIterator:
     def next_within(self, timeout: float | None) -> Event | None:
         """The next event; ``None`` when the time is up or there will be none any more."""
         while not self._over:
-            with contextlib.suppress(IndexError):  # the overflow policy may take from the hand, too
-                return self._hand.popleft()
+            if self._hand:
+                with contextlib.suppress(IndexError):  # the overflow policy may take from the hand, too
+                    return self._hand.popleft()
             self._check()
             item = self._lane.mailbox.take(timeout)
             if item is None:

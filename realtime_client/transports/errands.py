@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from realtime_client.patience import pieces
+from realtime_client.patience import SteadyQueue, pieces
 
 __all__ = ["Abandoned", "Errands", "Raised"]
 
@@ -44,7 +44,7 @@ class Errands:
     """Makes calls on disposable threads and waits for their results, with a deadline and an end from outside."""
 
     def __init__(self) -> None:
-        self._answers: queue.SimpleQueue[tuple[object, bool, Any]] = queue.SimpleQueue()
+        self._answers: SteadyQueue[tuple[object, bool, Any]] = SteadyQueue()
         self._thread: threading.Thread | None = None
 
     def call(self, name: str, function: Callable[[], T], deadline: float) -> T:

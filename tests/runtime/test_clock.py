@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from realtime_client._runtime.clock import Clock, Inbox
+from realtime_client.patience import SteadyQueue
 from realtime_client.testing import FakeClock
 
 PATIENCE = 10.0
@@ -141,7 +141,7 @@ def test_a_wake_up_that_came_too_late_is_no_item() -> None:
     clock = FakeClock()
     inbox: Inbox[int] = Inbox()
 
-    class Crossing(queue.SimpleQueue[Any]):
+    class Crossing(SteadyQueue[Any]):
         """The time is up just after an item was taken."""
 
         def get(self, block: bool = True, timeout: float | None = None) -> Any:
@@ -153,7 +153,7 @@ def test_a_wake_up_that_came_too_late_is_no_item() -> None:
     inbox.queue = Crossing()
     inbox.post(1)
     assert clock.get(inbox, 5) == 1
-    assert inbox.queue.qsize() == 1
+    assert len(inbox.queue._items) == 1
     inbox.post(2)
     assert clock.get(inbox, None) == 2
     assert clock.get(inbox, 0) is None
@@ -179,8 +179,8 @@ def test_advance_wakes_in_the_order_of_deadlines_each_at_its_time(elsewhere: Thr
     woken: list[tuple[float, float]] = []
 
     def get(timeout: float) -> object:
-        class Noting(queue.SimpleQueue[Any]):
-            def put(self, item: Any, block: bool = True, timeout_: float | None = None) -> None:
+        class Noting(SteadyQueue[Any]):
+            def put(self, item: Any) -> None:
                 woken.append((timeout, clock.monotonic() - before))
                 super().put(item)
 
