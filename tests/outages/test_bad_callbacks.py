@@ -284,7 +284,9 @@ def test_after_close_from_inside_only_the_change_to_closed_follows(network: Memo
     network.current.put(alert("close now"), anomaly(1), anomaly(2))
     seen = told.wait_until(lambda items: items[-1] == "closed")
     wait_until_ended("rtc-")
-    assert told.items == seen == ["connecting", "connected", "closing", "closed by hand", "closed"]
+    assert told.items == seen
+    # A watcher of the store may have been told just before the event's own callback, but not after it has closed.
+    assert seen[seen.index("closing") :] == ["closing", "closed by hand", "closed"]
     assert client.metrics().dropped == {"closed": 2}
 
 
