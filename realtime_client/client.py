@@ -34,7 +34,6 @@ from realtime_client.transports.websocket import WebSocketDialer
 __all__ = ["RealtimeClient"]
 
 C = TypeVar("C", bound=Callable[..., object])
-E = TypeVar("E", bound=Event)
 
 
 class RealtimeClient:

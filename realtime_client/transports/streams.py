@@ -7,6 +7,7 @@ is non-blocking under one lock, and waiting happens outside it.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import functools
 import select
@@ -29,7 +30,7 @@ class NotSentError(Exception):
     """Another thread's write did not end in time; nothing of this one was written."""
 
 
-class Stream:
+class Stream(abc.ABC):
     """A connected byte stream that one thread reads and any thread writes.
 
     Attributes:
@@ -43,9 +44,9 @@ class Stream:
         self._soon: deque[bytes] = deque(maxlen=MAX_SOON)  # appended to by the reader, emptied under the write lock
         self.sent = 0
 
+    @abc.abstractmethod
     def recv(self) -> bytes:
         """Wait for bytes; ``b""`` at the end. Reader thread only. ``OSError`` on trouble."""
-        raise NotImplementedError
 
     def send(self, data: bytes, timeout: float) -> None:
         """Write everything, by any thread, not interleaved with others.
@@ -108,9 +109,9 @@ class Stream:
             else:
                 _wait(self._sock, wanted, deadline)
 
+    @abc.abstractmethod
     def _push(self, view: memoryview) -> tuple[int, int]:
         """Write what goes without waiting: how many bytes, and what to wait for if none."""
-        raise NotImplementedError
 
 
 class PlainStream(Stream):
