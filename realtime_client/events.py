@@ -97,9 +97,9 @@ def wire_value(value: object) -> Any:
     return value
 
 
-# Not slotted on purpose: attrs fills a frozen class with a __dict__ at a third of the cost of a frozen slotted one,
-# and an event is made for every message of the feed.
-@attrs.frozen(slots=False)
+# No slot for weak references: the codec makes logs in an unfrozen class of the same layout, and CPython lets an object
+# change between two such classes only without it.
+@attrs.frozen(weakref_slot=False)
 class LogEntry:
     """One line of the log as the analyser saw it.
 
@@ -133,6 +133,7 @@ class LogEntry:
         return {**wire_value(self.extra), **data}
 
 
+# Not slotted, so that a class that the user made with slots can be combined with it (CPython combines only one such).
 @attrs.frozen(slots=False)
 class Event:
     """What every event has.

@@ -132,14 +132,37 @@ class Subscription:
         return f"<Subscription {self.name} {'active' if self.active else 'cancelled'}>"
 
 
+class Routes(dict[tuple[type[Event], str], tuple[Subscription, ...]]):
+    """Who hears an event, by its type's name, by its class or by ``"*"``, in the order in which they subscribed.
+
+    Keys are an event's class and type. Worked out when first asked for, and remembered: a callback is looked up for
+    every event.
+    """
+
+    def __init__(self, by_key: dict[Hashable, tuple[Subscription, ...]]) -> None:
+        super().__init__()
+        self._by_key = by_key
+
+    def __missing__(self, kind: tuple[type[Event], str]) -> tuple[Subscription, ...]:
+        if len(self) >= MAX_ROUTES:
+            self.clear()
+        cls, wire_type = kind
+        # A change at this moment replaces this object, so that what is put into it here is soon forgotten.
+        keys: set[Hashable] = {wire_type, *cls.__mro__, "*"}  # a server may well call a type "*"
+        every = [subscription for key in keys for subscription in self._by_key.get(key, ())]
+        found = self[kind] = tuple(sorted(every, key=lambda subscription: subscription.order))
+        return found
+
+
 class ObserverRegistry:
     """Subscriptions by key, in the order in which they were made."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards _by_key against two writers; readers take the tuples as they are
         self._by_key: dict[Hashable, tuple[Subscription, ...]] = {}
-        self._routes: dict[tuple[type, str], tuple[Subscription, ...]] = {}  # subscribers by the event's class and type
         self._added = 0
+        self.routes = Routes(self._by_key)
+        """Who hears an event, by its class and type; another object after each change, so ask anew for each event."""
 
     def add(self, key: Hashable, subscription: Subscription) -> None:
         """Add a subscription under a key."""
@@ -147,7 +170,7 @@ class ObserverRegistry:
             self._added += 1
             subscription.order = self._added
             self._by_key[key] = (*self._by_key.get(key, ()), subscription)
-            self._routes = {}
+            self.routes = Routes(self._by_key)
 
     def remove(self, subscription: Subscription) -> None:
         """Forget a subscription; unknown ones are ignored."""
@@ -159,26 +182,12 @@ class ObserverRegistry:
                         self._by_key[key] = rest
                     else:
                         del self._by_key[key]
-                    self._routes = {}
+                    self.routes = Routes(self._by_key)
                     return
 
     def get(self, key: Hashable) -> tuple[Subscription, ...]:
         """The subscriptions under a key; no lock, no copy."""
         return self._by_key.get(key, ())
-
-    def for_event(self, event: Event) -> tuple[Subscription, ...]:
-        """Who hears an event, by its type's name, by its class or by ``"*"``, in the order in which they subscribed."""
-        routes = self._routes
-        kind = (type(event), event.type)
-        found = routes.get(kind)
-        if found is None:
-            if len(routes) >= MAX_ROUTES:
-                routes.clear()
-            # A change at this moment replaces _routes, so that what is put into the old one here is soon forgotten.
-            keys: set[Hashable] = {event.type, *type(event).__mro__, "*"}  # a server may well call a type "*"
-            every = [subscription for key in keys for subscription in self._by_key.get(key, ())]
-            found = routes[kind] = tuple(sorted(every, key=lambda subscription: subscription.order))
-        return found
 
     def find(self, callback: Callable[..., Any]) -> tuple[Subscription, ...]:
         """All subscriptions of a callback, under any key."""

@@ -30,13 +30,13 @@ class Digest:
     def __init__(self) -> None:
         self._pending = {kind: _Pending() for kind in KINDS.values()}
 
-    def add(self, event: Event) -> None:
-        """An event was delivered to callbacks."""
-        kind = KINDS.get(event.type)
+    def add(self, newest: Event, count: int = 1) -> None:
+        """So many events of one type were delivered to callbacks, and this is the newest of them."""
+        kind = KINDS.get(newest.type)
         if kind is not None:
             pending = self._pending[kind]
-            pending.count += 1
-            pending.newest = event
+            pending.count += count
+            pending.newest = newest
 
     def due(self, now: float, at: datetime) -> list[Notification]:
         """The notifications that are due by ``now`` (monotonic); each is given once."""

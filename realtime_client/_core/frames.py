@@ -199,7 +199,7 @@ class FrameReader:
                 stop = start + length
                 if stop > end or length > limit:
                     break
-                append(str(data[start:stop], "utf-8"))
+                append(data[start:stop].decode())
                 position = stop
         except UnicodeDecodeError:
             pass  # the frame is read again by _advance, which says what is wrong with it

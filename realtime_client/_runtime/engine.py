@@ -328,7 +328,6 @@ class Engine:
             registry=self.registry,
             store=self.store,
             mailbox=self.hub.main,
-            subscriptions=self.registry.for_event,
             report=self._report,
             counters=self.counters,
             clock=self.clock,
@@ -428,12 +427,14 @@ class Engine:
     def _start_own_lane(self, run: _Run, lane: _OwnLane) -> None:
         subscription = lane.subscription
         side = lane.side = SideLane(self._mailbox(subscription.name), lane.wants)
+        alone = ObserverRegistry()
+        alone.add("*", subscription)
         self._start_lane(
             run,
             CallbackLane(
                 thread_name=f"lane-{next(self._lane_numbers)}",
+                registry=alone,
                 mailbox=side.mailbox,
-                subscriptions=lambda event: (subscription,),
                 report=self._report,
                 counters=self.counters,
                 clock=self.clock,

@@ -6,6 +6,7 @@ and are never dropped. Both keep one order. Everything moves in runs of events: 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ MAX_REPORTS = 1_000
 """How many reports (see `Mailbox.report`) may wait."""
 ABANDONED_CHECK = 0.2
 """How often, in seconds, one who waits for room looks whether the consumer has gone without a word."""
+LONGEST_COURTESY = 0.005
+"""How long a producer stands back for the consumer that it has woken, in seconds; usually it is microseconds."""
 
 
 class Notice(NamedTuple):
@@ -76,6 +79,8 @@ class Mailbox:
         # them would leave the lock in the wrong hands. The consumer may be a user's main thread; a producer never is.
         self._waker: Inbox[bool] = Inbox()
         self._awaited = False  # whether the consumer waits, or is about to, for the waker
+        self._turn = threading.Lock()  # locked until the consumer has woken up; see put()
+        self._turn.acquire()
         self._room = threading.Condition(self._lock)
         self._queue: deque[_Chunk | Notice] = deque()
         self._hand = _Chunk(deque(), [])
@@ -108,6 +113,9 @@ class Mailbox:
         if not events:
             return 0
         with self._lock:
+            awaited = self._awaited
+            if awaited:
+                self._turn.acquire(blocking=False)  # it may be free since a wake-up for which nobody stood back
             before = self._dropped.total()
             if self._overflow == "drop_oldest" and not self.closed:
                 self._append(events, sizes, through_hold=through_hold)
@@ -115,7 +123,14 @@ class Mailbox:
             else:
                 self._append_fitting(events, sizes, through_hold=through_hold)
             self._note_high_water()
-            return self._dropped.total() - before
+            dropped = self._dropped.total() - before
+        if awaited:
+            # The consumer slept and has been woken. It comes first: else this thread would keep the interpreter to
+            # itself for CPython's switch interval, and events would pile up, grow cold in the processor's cache and
+            # old enough for the garbage collector's costly generations. No user code stands between a consumer that
+            # sleeps and its turn, so this waits for nobody's callback.
+            self._turn.acquire(timeout=LONGEST_COURTESY)
+        return dropped
 
     def tell(self, notice: Notice, *, through_hold: bool = False) -> None:
         """Add a notice, behind everything that was put before; with ``through_hold`` before what is held."""
@@ -199,6 +214,7 @@ class Mailbox:
             self._room.notify()
         while True:
             with self._lock:
+                self._awaited = False
                 while self._queue:
                     chunk = self._queue.popleft()
                     if isinstance(chunk, Notice):
@@ -218,6 +234,8 @@ class Mailbox:
                 self._awaited = True
             # A wake-up that nobody waits for any more, after a time-out, is found here once, and does no harm.
             self._clock.get(self._waker, left)
+            with contextlib.suppress(RuntimeError):  # it is free already
+                self._turn.release()
 
     # Both
 
@@ -290,6 +308,8 @@ class Mailbox:
         if count <= 0:
             return 0
         free = self._max_bytes - self._queued_bytes - self._hand.waiting_bytes()
+        if sum(sizes[start : start + count]) <= free:
+            return count
         total = 0
         for fitting, size in enumerate(islice(sizes, start, start + count)):
             total += size

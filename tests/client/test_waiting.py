@@ -166,7 +166,7 @@ def test_events_that_nobody_reads_any_more_lets_a_blocked_reader_go_on(
     client.connect(PATIENCE)
     events = client.events("new_anomaly")
     network.current.put(*[anomaly(i) for i in range(1_500)])
-    client.store.wait_for(lambda s: s.stats.anomaly_count == 1_500, timeout=PATIENCE)
+    client.store.wait_for(lambda s: s.stats.anomaly_count > 1_000, timeout=PATIENCE)
     assert next(events).type == "new_anomaly"  # the reader is held up, or will be: the buffer takes a thousand
     if how == "closed":
         events.close()

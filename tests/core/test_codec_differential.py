@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -130,7 +131,7 @@ def messages(draw: st.DrawFn) -> str:
 def shape(value: Any) -> Any:
     """A value in which types count: 1 is not 1.0 is not true, -0.0 is not 0.0, a list is not a tuple."""
     if attrs.has(type(value)):
-        return type(value), {name: shape(item) for name, item in vars(value).items()}
+        return type(value), {a.name: shape(getattr(value, a.name)) for a in attrs.fields(type(value))}
     if isinstance(value, Mapping):
         return type(value), {key: shape(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -140,8 +141,19 @@ def shape(value: Any) -> Any:
 
 def independently(text: str) -> Event | None:
     """The strict reading of what the standard library's parser gives."""
+
+    # What is out of range is refused also where a later key of the same name would hide it.
+    def in_range(kind: Callable[[str], float]) -> Callable[[str], float]:
+        def read(digits: str) -> float:
+            if not math.isfinite(float(digits)):
+                raise ValueError(digits)
+            return kind(digits)
+
+        return read
+
     try:
-        return CODEC.decode_object(json.loads(text), received_at=NOW, origin=Origin.STREAM)
+        parsed = json.loads(text, parse_float=in_range(float), parse_int=in_range(int), parse_constant=in_range(float))
+        return CODEC.decode_object(parsed, received_at=NOW, origin=Origin.STREAM)
     except (ValueError, MalformedMessage):
         return None
 

@@ -42,7 +42,6 @@ class Bench:
             registry=self.registry,
             store=self.store,
             mailbox=self.mailbox,
-            subscriptions=self.registry.for_event,
             report=self.report,
             counters=self.counters,
             clock=self.clock,
@@ -514,12 +513,13 @@ def test_a_nudge_lets_watchers_look(bench: Bench) -> None:
 
 
 def test_a_lane_calls_its_own_subscription_alone(bench: Bench) -> None:
-    subscription = bench.on("mine", bench.heard.append)
+    alone = ObserverRegistry()
+    alone.add("*", bench.on("mine", bench.heard.append))
     bench.listen("pong", Topic.STATUS)
     lane = CallbackLane(
         thread_name="lane",
+        registry=alone,
         mailbox=bench.mailbox,
-        subscriptions=lambda event: (subscription,),
         report=bench.report,
         counters=bench.counters,
         clock=bench.clock,
