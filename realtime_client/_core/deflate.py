@@ -17,6 +17,9 @@ OFFER: Final = "permessage-deflate; client_max_window_bits; client_no_context_ta
 """What is offered. The client's half is settled for the least, since the client never compresses."""
 
 _TAIL: Final = b"\x00\x00\xff\xff"  # what the sender strips from each message (section 7.2.1)
+MAX_FINAL_BLOCKS: Final = 100
+"""How many final blocks a message may hold: each makes a new context, and a message of nothing else would cost seconds.
+A sender has one at the end of a message, if any."""
 _FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
 _SIZES: Final = ("server_max_window_bits", "client_max_window_bits")
 
@@ -81,6 +84,7 @@ class Inflate:
         self._window_bits = agreement.window_bits
         self._takeover = agreement.takeover
         self._context: zlib._Decompress | None = None
+        self._final_blocks = 0  # of the message in progress
 
     def inflate(self, data: bytes, room: int, *, last: bool) -> bytes:
         """Inflate the next part of a message, never to more than one byte past ``room``.
@@ -93,14 +97,28 @@ class Inflate:
         Raises:
             BrokenDeflateError: It is no deflate data.
         """
-        context = self._context
-        if context is None:
-            context = self._context = zlib.decompressobj(-self._window_bits)
+        appended = len(_TAIL) if last else 0
+        if last:
+            data += _TAIL
+        result = b""
         try:
-            result = context.decompress(data + _TAIL if last else data, room + 1)
+            # A block may say that it is the final one (section 7.2.3.4); what follows begins afresh. But not what was
+            # appended alone: it begins nothing, and would spoil the next message.
+            while self._context is not None or len(data) > appended:
+                context = self._context = self._context or zlib.decompressobj(-self._window_bits)
+                result += context.decompress(data, room + 1 - len(result))
+                if not context.eof:
+                    break
+                self._context, data = None, context.unused_data
+                self._final_blocks += 1
+                if self._final_blocks > MAX_FINAL_BLOCKS:
+                    raise BrokenDeflateError(f"more than {MAX_FINAL_BLOCKS} final blocks in a message")
+                if len(result) > room:
+                    break
         except zlib.error as error:
             raise BrokenDeflateError(str(error)) from None
-        if context.eof or (last and not self._takeover):
-            # A block may say that it is the final one (section 7.2.3.4); what follows begins afresh.
-            self._context = None
+        if last:
+            self._final_blocks = 0
+            if not self._takeover:
+                self._context = None
         return result

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from realtime_client._core.deflate import Agreement, Inflate, read_agreement
+from realtime_client._core.deflate import MAX_FINAL_BLOCKS, Agreement, BrokenDeflateError, Inflate, read_agreement
 from realtime_client._core.frames import FrameReader, Violation, encode_frame
 from realtime_client.errors import ConnectError
 
@@ -154,3 +154,34 @@ def test_exactly_the_limit_is_allowed() -> None:
     (violation,) = reader(limit=4999).feed(frame)
     assert isinstance(violation, Violation)
     assert violation.code == 1009
+
+
+def final_block(text: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(text) + compressor.flush()
+
+
+@pytest.mark.parametrize("cut", range(30))
+def test_a_message_of_several_final_blocks_is_whole_however_it_is_cut(cut: int) -> None:
+    """RFC 7692 section 7.2.1: the next block follows, with padding between."""
+    data = final_block(b"one, ") + final_block(b"two, ") + final_block(b"three") + b"\0"
+    inflate = Inflate(Agreement())
+    first = inflate.inflate(data[:cut], LIMIT, last=False)
+    assert first + inflate.inflate(data[cut:], LIMIT, last=True) == b"one, two, three"
+    assert inflate.inflate(final_block(b"next") + b"\0", LIMIT, last=True) == b"next"
+
+
+def test_an_empty_last_fragment_after_a_final_block_spoils_no_later_message() -> None:
+    inflate = Inflate(Agreement())
+    assert inflate.inflate(final_block(b"x") + b"\0", LIMIT, last=False) == b"x"
+    assert inflate.inflate(b"", LIMIT, last=True) == b""
+    assert inflate.inflate(final_block(b"next") + b"\0", LIMIT, last=True) == b"next"
+
+
+def test_a_message_of_nothing_but_final_blocks_is_refused_before_it_costs_seconds() -> None:
+    inflate = Inflate(Agreement())
+    for _ in range(3):  # counted for each message anew
+        assert inflate.inflate(final_block(b"") * MAX_FINAL_BLOCKS, LIMIT, last=True) == b""
+    assert inflate.inflate(final_block(b"") * MAX_FINAL_BLOCKS, LIMIT, last=False) == b""
+    with pytest.raises(BrokenDeflateError, match="final blocks"):
+        inflate.inflate(final_block(b"") * 1, LIMIT, last=False)
