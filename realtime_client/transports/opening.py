@@ -27,7 +27,6 @@ __all__ = ["credentials", "open_websocket"]
 
 BODY_SHOWN = 500
 KEY = re.compile(rb"^Sec-WebSocket-Key: (\S+)\r$", re.MULTILINE)
-DUE = ("upgrade", "connection", "sec-websocket-accept")
 
 
 def credentials(target: SplitResult, headers: Mapping[str, str], token: str | None) -> dict[str, str]:
@@ -131,8 +130,11 @@ class _Guard:
         self.agreement = check_upgrade(
             answer, key=self._key, subprotocols=self._subprotocols, compression=self._compression
         )
-        due = [f"{name}: {value}" for name, value in answer.headers if name.lower() in DUE]
-        return "\r\n".join(["HTTP/1.1 101 Switching Protocols", *due, "", ""]).encode("latin-1")
+        # The answer has been judged, more strictly than the library does, which keeps the last of several equal fields:
+        # it is told what it wants to read.
+        accept = answer.get("Sec-WebSocket-Accept")
+        told = ("Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {accept}")
+        return "\r\n".join(["HTTP/1.1 101 Switching Protocols", *told, "", ""]).encode("latin-1")
 
 
 def _rejection(answer: AnswerHead, body: bytes) -> HandshakeRejected:
