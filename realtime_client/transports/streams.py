@@ -62,7 +62,13 @@ class Stream(abc.ABC):
             self._write(data, deadline)
         finally:
             self._write_lock.release()
-        self._write_what_waits(timeout)
+        try:
+            self._write_what_waits(timeout)
+        except OSError:
+            # What came to grief is an answer of the reader's: this one's message is out, and its caller is told so. An
+            # unknown part of the answer is on the wire, and the reader finds the end.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def send_soon(self, data: bytes, timeout: float) -> None:
         """Write now if nobody else does; else whoever does writes this next, so that the reader need not wait."""
@@ -77,6 +83,14 @@ class Stream(abc.ABC):
         """
         deadline = time.monotonic() + timeout
         with contextlib.suppress(OSError):
+            # After a write that is under way, and after the last words, which may wait for that.
+            if self._write_lock.acquire(timeout=timeout):
+                try:
+                    with contextlib.suppress(IndexError):
+                        while True:
+                            self._write(self._soon.popleft(), deadline)
+                finally:
+                    self._write_lock.release()
             socket.socket.shutdown(self._sock, socket.SHUT_WR)
             while True:
                 _wait(self._sock, select.POLLIN, deadline)
