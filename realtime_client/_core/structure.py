@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import enum
+import functools
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -135,8 +136,9 @@ def _structure(hook: Callable[[Any, Any], Any], value: Any, annotation: Any, pla
         raise _refused(error).at(place) from error
 
 
+@functools.cache
 def strict_converter() -> cattrs.Converter:
-    """A converter in which nothing is coerced.
+    """The converter in which nothing is coerced; one for all, since it holds nothing but compiled hooks.
 
     It reads text, numbers, booleans, timestamps (as ``datetime``), enums, literals, lists, tuples, sets, dicts with
     text keys, unions of these, and attrs classes, whose unknown keys are ignored (a log keeps them).
