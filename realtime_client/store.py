@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -374,7 +375,7 @@ class DashboardStore:
                     self._touch("recent_logs")
                     if log.is_anomaly:
                         self._count_anomalies(1)
-                        self._polled[log.id] = None
+                        self._expect_repetition(log.id)
                         fresh.append(
                             NewAnomaly(log, timestamp=log.timestamp, received_at=received_at, origin=Origin.POLL)
                         )
@@ -388,7 +389,7 @@ class DashboardStore:
                 else:
                     is_new = self._remember(key, self._seen_others)
                     if is_new:
-                        self._polled[key] = None
+                        self._expect_repetition(key)
                 if is_new:
                     fresh.append(event)
                     if isinstance(event, SystemAlert):
@@ -458,6 +459,11 @@ class DashboardStore:
             seen.popitem(last=False)
         return True
 
+    def _expect_repetition(self, key: Hashable) -> None:
+        """A poll has delivered this: the stream's first repetition of it is not delivered again."""
+        self._polled[key] = None
+        self._polled.move_to_end(key)  # what was known, and forgotten, is as young as what is new
+
     def _mark(self, event: Event) -> bool:
         """Remember what has no id but a timestamp; whether a poll has delivered it before."""
         if event.timestamp is None or not self._polls:
@@ -473,8 +479,9 @@ class DashboardStore:
     def _merge(self, stats: Mapping[str, Any]) -> None:
         for name, value in stats.items():
             (self._figures if name in KNOWN_STATS else self._further)[name] = value
-        while len(self._further) > FURTHER_LIMIT:  # a server that invents names must not fill the memory
-            del self._further[next(iter(self._further))]
+        excess = len(self._further) - FURTHER_LIMIT
+        if excess > 0:  # a server that invents names must not fill the memory
+            self._further = dict(islice(self._further.items(), excess, None))
         self._touch("stats")
 
     def _touch(self, part: str) -> None:

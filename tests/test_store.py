@@ -29,7 +29,7 @@ from realtime_client.events import (
 )
 from realtime_client.observers import Lane, Subscription
 from realtime_client.status import Transport
-from realtime_client.store import DashboardSnapshot, DashboardStats, DashboardStore
+from realtime_client.store import FURTHER_LIMIT, DashboardSnapshot, DashboardStats, DashboardStore
 
 T0 = datetime(2024, 1, 1, 12, tzinfo=UTC)
 ALERT = SystemAlert("x")
@@ -810,3 +810,22 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
 StoreAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 TestStoreAgainstModel = StoreAgainstModel.TestCase
+
+
+def test_a_server_that_invents_names_of_figures_costs_no_time_that_grows_with_their_square(
+    store: DashboardStore,
+) -> None:
+    class Counted(dict[str, int]):
+        """Counts how often it is walked from its beginning."""
+
+        walks = 0
+
+        def __iter__(self) -> Iterator[str]:
+            self.walks += 1
+            return super().__iter__()
+
+    names = Counted()
+    store._further = names
+    apply(store, stats(**{f"n{i}": i for i in range(FURTHER_LIMIT + 5_000)}))
+    assert names.walks <= 1
+    assert list(store.stats.extra) == [f"n{i}" for i in range(5_000, FURTHER_LIMIT + 5_000)]

@@ -6,6 +6,7 @@ else; the strict one here decides what is refused and words the error. What the 
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import reprlib
@@ -42,6 +43,8 @@ _BUILT_IN: Final[Mapping[str, type[Event]]] = {
     for cls in (NewAnomaly, StatsUpdate, SystemAlert, ConnectionEstablished, Pong)
 }
 _SHOWN_PAYLOAD: Final = 200
+MAX_VALUES: Final = 100_000
+"""How many objects, arrays and keys a message may hold."""
 _TOO_DEEP: Final = f"too deep: more than {MAX_DEPTH} levels"
 _DIGIT: Final = re.compile(r"[0-9]")
 _LONG_NUMBER: Final = re.compile(r"(?<![0-9])[0-9]{309}")
@@ -73,7 +76,7 @@ class Codec:
 
     def __init__(self) -> None:
         self._converter = strict_converter()
-        self._known = {name: EventType.of(cls, self._converter) for name, cls in _BUILT_IN.items()}
+        self._known = _known()
         self._unknown = EventType.of(UnknownEvent, self._converter)
 
     def register(self, wire_type: str, cls: type) -> None:
@@ -141,7 +144,7 @@ class Codec:
                     likely, other = other, likely  # a server keeps to its spelling
                 except REFUSED:
                     try:
-                        event = self._read(_parse(raw), received_at, origin)
+                        event = self._read(_parse(raw, MAX_VALUES), received_at, origin)
                     except Mismatch as error:
                         decoded.malformed.append(MalformedMessage(str(error), payload=_beginning(raw)))
                         continue
@@ -245,6 +248,11 @@ class Codec:
             raise error.at(place) from None
 
 
+@functools.cache
+def _known() -> Mapping[str, EventType]:
+    return {name: EventType.of(cls, strict_converter()) for name, cls in _BUILT_IN.items()}
+
+
 def _or_malformed(obj: Any, read: Callable[[], _T]) -> _T:
     try:
         return read()
@@ -253,7 +261,7 @@ def _or_malformed(obj: Any, read: Callable[[], _T]) -> _T:
     raise problem
 
 
-def _parse(message: str | bytes) -> Any:
+def _parse(message: str | bytes, max_values: int | None = None) -> Any:
     """The JSON of a message, with everything refused that no message may hold."""
     if isinstance(message, str):
         text = message
@@ -267,8 +275,14 @@ def _parse(message: str | bytes) -> Any:
             text = message.decode()
         except UnicodeDecodeError:
             raise Mismatch("invalid UTF-8") from None
+    # Three bytes of JSON may stand for an object of 64, so that the message's size alone does not bound the memory.
+    too_many = (
+        max_values is not None
+        and len(text) > max_values
+        and text.count("{") + text.count("[") + text.count('":') > max_values
+    )
     try:
-        value = msgspec.json.decode(text)
+        value = msgspec.json.decode(text, type=msgspec.Raw if too_many else Any)
     except msgspec.ValidationError:  # there is no type to fail, only a number without a place
         raise Mismatch("number out of range") from None
     except msgspec.DecodeError as error:
@@ -277,6 +291,8 @@ def _parse(message: str | bytes) -> Any:
         raise Mismatch(f"not JSON: {str(error).removeprefix('JSON is malformed: ')}") from None
     except RecursionError:
         raise Mismatch(_TOO_DEEP) from None
+    if too_many:
+        raise Mismatch(f"too many values: more than {max_values} objects, arrays and keys")
     if text.count("[") + text.count("{") > MAX_DEPTH and too_deep(value):
         raise Mismatch(_TOO_DEEP)
     return plain(value) if _has_long_number(text) else value

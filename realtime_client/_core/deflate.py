@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -17,6 +17,7 @@ OFFER: Final = "permessage-deflate; client_max_window_bits; client_no_context_ta
 """What is offered. The client's half is settled for the least, since the client never compresses."""
 
 _TAIL: Final = b"\x00\x00\xff\xff"  # what the sender strips from each message (section 7.2.1)
+PIECE: Final = 64 * 1024
 MAX_FINAL_BLOCKS: Final = 100
 """How many final blocks a message may hold: each makes a new context, and a message of nothing else would cost seconds.
 A sender has one at the end of a message, if any."""
@@ -86,13 +87,16 @@ class Inflate:
         self._context: zlib._Decompress | None = None
         self._final_blocks = 0  # of the message in progress
 
-    def inflate(self, data: bytes, room: int, *, last: bool) -> bytes:
-        """Inflate the next part of a message, never to more than one byte past ``room``.
+    def inflate(self, data: bytes, room: int, *, last: bool) -> Iterator[bytes]:
+        """Inflate the next part of a message, in small pieces, never to more than one byte past ``room``.
 
         Args:
             data: Compressed payload.
             room: Bytes that the message may still grow by; a longer result says that it is too large.
             last: Whether the message ends with this part.
+
+        Yields:
+            Up to 64 KiB each, so that hardly more memory is taken than the message has room for.
 
         Raises:
             BrokenDeflateError: It is no deflate data.
@@ -100,20 +104,23 @@ class Inflate:
         appended = len(_TAIL) if last else 0
         if last:
             data += _TAIL
-        result = b""
         try:
             # A block may say that it is the final one (section 7.2.3.4); what follows begins afresh. But not what was
             # appended alone: it begins nothing, and would spoil the next message.
             while self._context is not None or len(data) > appended:
                 context = self._context = self._context or zlib.decompressobj(-self._window_bits)
-                result += context.decompress(data, room + 1 - len(result))
-                if not context.eof:
+                size = min(PIECE, room + 1)
+                piece = context.decompress(data, size)
+                room -= len(piece)
+                yield piece
+                if context.eof:
+                    self._begin_afresh()
+                    data = context.unused_data
+                elif len(piece) == size:  # there may be more of it
+                    data = context.unconsumed_tail
+                else:
                     break
-                self._context, data = None, context.unused_data
-                self._final_blocks += 1
-                if self._final_blocks > MAX_FINAL_BLOCKS:
-                    raise BrokenDeflateError(f"more than {MAX_FINAL_BLOCKS} final blocks in a message")
-                if len(result) > room:
+                if room < 0:
                     break
         except zlib.error as error:
             raise BrokenDeflateError(str(error)) from None
@@ -121,4 +128,9 @@ class Inflate:
             self._final_blocks = 0
             if not self._takeover:
                 self._context = None
-        return result
+
+    def _begin_afresh(self) -> None:
+        self._context = None
+        self._final_blocks += 1
+        if self._final_blocks > MAX_FINAL_BLOCKS:
+            raise BrokenDeflateError(f"more than {MAX_FINAL_BLOCKS} final blocks in a message")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import struct
+from collections.abc import Iterator
 from typing import Final, NoReturn, TypeAlias
 
 import attrs
@@ -290,34 +291,37 @@ class FrameReader:
             chunk = _unmask(chunk, self._mask)
             self._mask = self._mask[taken % 4 :] + self._mask[: taken % 4]
         complete = self._final and not self._left
-        if self._compressed:
-            chunk = self._inflated(chunk, complete)
-        self._message += chunk
-        if self._opcode == TEXT:
-            self._check_text(chunk, complete)
+        for piece in self._inflated(chunk, complete) if self._compressed else (chunk,):
+            self._message += piece
+            if self._opcode == TEXT:
+                self._check_text(piece)
         if complete:
+            if self._opcode == TEXT:
+                self._check_text(b"", final=True)
             items.append(str(self._message, "utf-8") if self._opcode == TEXT else bytes(self._message))
             self._opcode = CONTINUATION
             self._message = bytearray()
             self._announced = 0
         return position + taken
 
-    def _inflated(self, chunk: bytes, complete: bool) -> bytes:
+    def _inflated(self, chunk: bytes, complete: bool) -> Iterator[bytes]:
         """Inflate part of a message, to no more than it may hold."""
+        assert self._inflate is not None  # or its first bit had been refused
         room = self._max_message_bytes - len(self._message)
         try:
-            result = self._inflate.inflate(chunk, room, last=complete) if self._inflate is not None else chunk
+            for piece in self._inflate.inflate(chunk, room, last=complete):
+                room -= len(piece)
+                if room < 0:
+                    limit = self._max_message_bytes
+                    _refuse(1009, f"message inflates to more than {limit} bytes", size=limit + 1)
+                yield piece
         except BrokenDeflateError as error:
             _refuse(1002, f"broken compression: {error}")
-        if len(result) > room:
-            limit = self._max_message_bytes
-            _refuse(1009, f"message inflates to more than {limit} bytes", size=limit + 1)
-        return result
 
-    def _check_text(self, chunk: bytes, complete: bool) -> None:
+    def _check_text(self, piece: bytes, *, final: bool = False) -> None:
         """Refuse text at its first wrong byte, be the rest still to come (RFC 6455 section 8.1)."""
         try:
-            self._decoder.decode(chunk, complete)
+            self._decoder.decode(piece, final)
         except UnicodeDecodeError as error:
             # The decoder's object begins with the bytes that it had kept of an unfinished character.
             self._refuse_text(len(self._message) - len(error.object) + error.start)

@@ -146,8 +146,8 @@ class Fallback:
         self._not_before = report.not_before
         if report.error is None:
             self._since = report.since
-            if not report.last:
-                self._gap_since = report.at
+            if not report.last:  # and the stream may be back meanwhile, silent as yet: the gap ends where it began
+                self._gap_since = report.at if self._gap_until is None else min(report.at, self._gap_until)
         before, self.polling = self.polling, self._degraded and report.error is None
         if report.last:
             self._poll = None

@@ -147,6 +147,22 @@ def test_a_bomb_is_refused_at_the_limit_and_not_after() -> None:
     assert peak < 1_000_000
 
 
+def test_a_bomb_takes_hardly_more_than_a_large_limit() -> None:
+    context = zlib.compressobj(9, wbits=-15)
+    bomb = context.compress(bytes(64 * 1024 * 1024)) + context.flush(zlib.Z_SYNC_FLUSH)
+    limit = 32 * 1024 * 1024
+    read = reader(limit=limit)
+    tracemalloc.start()
+    try:
+        (violation,) = read.feed(encode_frame(2, bomb[:-4], rsv=4))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(violation, Violation)
+    assert violation.code == 1009
+    assert peak < limit + 16_000_000
+
+
 def test_exactly_the_limit_is_allowed() -> None:
     text = "".join(chr(33 + n * n % 90) for n in range(5000))
     frame = compressed([text])[0]
@@ -154,6 +170,10 @@ def test_exactly_the_limit_is_allowed() -> None:
     (violation,) = reader(limit=4999).feed(frame)
     assert isinstance(violation, Violation)
     assert violation.code == 1009
+
+
+def inflated(inflate: Inflate, data: bytes, room: int, *, last: bool) -> bytes:
+    return b"".join(inflate.inflate(data, room, last=last))
 
 
 def final_block(text: bytes) -> bytes:
@@ -166,22 +186,22 @@ def test_a_message_of_several_final_blocks_is_whole_however_it_is_cut(cut: int) 
     """RFC 7692 section 7.2.1: the next block follows, with padding between."""
     data = final_block(b"one, ") + final_block(b"two, ") + final_block(b"three") + b"\0"
     inflate = Inflate(Agreement())
-    first = inflate.inflate(data[:cut], LIMIT, last=False)
-    assert first + inflate.inflate(data[cut:], LIMIT, last=True) == b"one, two, three"
-    assert inflate.inflate(final_block(b"next") + b"\0", LIMIT, last=True) == b"next"
+    first = inflated(inflate, data[:cut], LIMIT, last=False)
+    assert first + inflated(inflate, data[cut:], LIMIT, last=True) == b"one, two, three"
+    assert inflated(inflate, final_block(b"next") + b"\0", LIMIT, last=True) == b"next"
 
 
 def test_an_empty_last_fragment_after_a_final_block_spoils_no_later_message() -> None:
     inflate = Inflate(Agreement())
-    assert inflate.inflate(final_block(b"x") + b"\0", LIMIT, last=False) == b"x"
-    assert inflate.inflate(b"", LIMIT, last=True) == b""
-    assert inflate.inflate(final_block(b"next") + b"\0", LIMIT, last=True) == b"next"
+    assert inflated(inflate, final_block(b"x") + b"\0", LIMIT, last=False) == b"x"
+    assert inflated(inflate, b"", LIMIT, last=True) == b""
+    assert inflated(inflate, final_block(b"next") + b"\0", LIMIT, last=True) == b"next"
 
 
 def test_a_message_of_nothing_but_final_blocks_is_refused_before_it_costs_seconds() -> None:
     inflate = Inflate(Agreement())
     for _ in range(3):  # counted for each message anew
-        assert inflate.inflate(final_block(b"") * MAX_FINAL_BLOCKS, LIMIT, last=True) == b""
-    assert inflate.inflate(final_block(b"") * MAX_FINAL_BLOCKS, LIMIT, last=False) == b""
+        assert inflated(inflate, final_block(b"") * MAX_FINAL_BLOCKS, LIMIT, last=True) == b""
+    assert inflated(inflate, final_block(b"") * MAX_FINAL_BLOCKS, LIMIT, last=False) == b""
     with pytest.raises(BrokenDeflateError, match="final blocks"):
-        inflate.inflate(final_block(b"") * 1, LIMIT, last=False)
+        inflated(inflate, final_block(b"") * 1, LIMIT, last=False)
