@@ -1,7 +1,10 @@
 """A server that blasts pre-encoded frames at whoever connects, then closes; a process of its own.
 
-usage: python -m benchmarks.firehose KIND COUNT [--deflate] [--pace EVENTS_PER_SECOND]
+usage: python -m benchmarks.firehose KIND COUNT [--deflate] [--pace EVENTS_PER_SECOND [--burst N]]
 prints: PORT=n, once it listens
+
+Paced, it sends figures instead, each with its sending time (``time.monotonic_ns()``, a clock that the processes of a
+machine share); with bursts, N events of the kind at once go before every hundredth of them.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ import zlib
 
 KINDS = ("anomalies", "stats", "mix", "small", "large")
 TIME = "2024-01-01T10:00:00Z"
+PACED = b'{"type": "stats_update", "data": {"stats": {"sent": %d}}, "timestamp": "%s"}'
+BURST_EVERY = 100
 
 
 def message(kind: str, number: int) -> bytes:
@@ -90,7 +95,7 @@ def serve(connection: socket.socket, frames: list[bytes], arguments: argparse.Na
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         handshake(connection, deflate=arguments.deflate)
         if arguments.pace:
-            pace(connection, arguments.count, arguments.pace)
+            pace(connection, arguments.count, arguments.pace, b"".join(frames[: arguments.burst]))
         else:
             blob = b"".join(frames)
             for _ in range(max(1, arguments.count // len(frames))):
@@ -103,16 +108,17 @@ def serve(connection: socket.socket, frames: list[bytes], arguments: argparse.Na
         connection.close()
 
 
-def pace(connection: socket.socket, count: int, rate: float) -> None:
-    """Send events with their sending time (monotonic) in them, evenly."""
+def pace(connection: socket.socket, count: int, rate: float, burst: bytes) -> None:
+    """Send events with their sending time in them, evenly, and bursts between them."""
     begin = time.monotonic()
     for number in range(count):
         due = begin + number / rate
         while (left := due - time.monotonic()) > 0:
             if left > 0.0005:
                 threading.Event().wait(left - 0.0003)
-        stats = {"sent": time.monotonic()}
-        connection.sendall(frame(json.dumps({"type": "stats_update", "data": {"stats": stats}}).encode()))
+        if burst and number % BURST_EVERY == 0:
+            connection.sendall(burst)
+        connection.sendall(frame(PACED % (time.monotonic_ns(), TIME.encode())))
 
 
 def main() -> None:
@@ -122,8 +128,9 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("--deflate", action="store_true")
     parser.add_argument("--pace", type=float, default=0.0)
+    parser.add_argument("--burst", type=int, default=0)
     arguments = parser.parse_args()
-    frames = encode(arguments.kind, min(1000, arguments.count), deflate=arguments.deflate)
+    frames = encode(arguments.kind, min(1000, max(arguments.count, arguments.burst)), deflate=arguments.deflate)
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     print(f"PORT={listener.getsockname()[1]}", flush=True)
     while True:

@@ -1,22 +1,36 @@
 """Events a second, ours against the peers and against the limit, all in one run.
 
-Every repetition runs everybody once, in turn, so that a machine whose speed drifts is fair to all; medians are shown.
+Every round runs everybody once, in turn, so that a machine whose speed drifts is fair to all; medians are shown.
 
-usage: python -m benchmarks.throughput [--rounds 5] [--count 200000] [--feeds anomalies stats ...] [--json F] [--svg F]
+usage: python -m benchmarks.throughput [--rounds 5] [--count 200000] [--feeds anomalies stats ...] [--json F]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from benchmarks.processes import run_client, server
+from benchmarks.suite import (
+    NAMES,
+    Effort,
+    Run,
+    Verdict,
+    at_least,
+    at_most,
+    median,
+    present,
+    ratio,
+    select,
+    table,
+    times,
+    values,
+)
+
+COUNT = 200_000
 FEEDS = {
     "anomalies": ("anomalies", 1.0, False),
     "stats": ("stats", 1.0, False),
@@ -25,107 +39,85 @@ FEEDS = {
     "large": ("large", 0.05, False),
     "anomalies-deflate": ("anomalies", 0.5, True),
 }
+"""The kind of the events, the share of the count, and whether they are compressed."""
 FULL = ("ours", "ours-defaults", "wsapp", "websockets", "aiohttp", "picows", "limit")
 BARE = ("wsapp", "websockets", "aiohttp", "picows")
 NO_DEFLATE = ("wsapp", "picows", "limit")
 
 
-@contextmanager
-def firehose(kind: str, count: int, *, deflate: bool) -> Iterator[str]:
-    """A firehose in a process of its own; gives its URL."""
-    command = [sys.executable, "-m", "benchmarks.firehose", kind, str(count)] + ["--deflate"] * deflate
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            port = process.stdout.readline().strip().removeprefix("PORT=")
-            yield f"ws://127.0.0.1:{port}/ws"
-        finally:
-            process.kill()
+def measure(effort: Effort, feeds: Sequence[str] = tuple(FEEDS)) -> list[Run]:
+    """All contenders, interleaved, over one feed after the other."""
+    runs = []
+    for feed in feeds:
+        kind, share, deflate = FEEDS[feed]
+        sent = effort.count(int(COUNT * share), least=1000)
+        flags = ["--deflate"] * deflate
+        contenders = [(who, "full") for who in present(FULL)] + [(who, "bare") for who in present(BARE)]
+        with server("firehose", kind, sent, *flags) as url:
+            for number in range(effort.rounds):
+                for who, work in contenders:
+                    if deflate and who in NO_DEFLATE:
+                        continue
+                    figures = run_client("peers", who, work, url, *flags)
+                    runs.append(
+                        {"feed": feed, "who": who, "work": work, "round": number, "sent": sent, "dropped": 0, **figures}
+                    )
+    return runs
 
 
-def run(which: str, work: str, url: str, *, deflate: bool) -> dict[str, Any]:
-    """Let one peer do the work once."""
-    command = [sys.executable, "-m", "benchmarks.peers", which, work, url] + ["--deflate"] * deflate
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+def rate(run: Run) -> float:
+    """Events a second."""
+    return float(run["events"] / run["seconds"])
 
 
-def measure(feed: str, count: int, rounds: int) -> list[dict[str, Any]]:
-    """All peers, interleaved, over one feed."""
-    kind, share, deflate = FEEDS[feed]
-    contenders = [(which, "full") for which in FULL] + [(which, "bare") for which in BARE]
-    if deflate:
-        contenders = [pair for pair in contenders if pair[0] not in NO_DEFLATE]
-    runs: dict[tuple[str, str], list[dict[str, Any]]] = {pair: [] for pair in contenders}
-    with firehose(kind, max(1000, int(count * share) // 1000 * 1000), deflate=deflate) as url:
-        for _ in range(rounds):
-            for which, work in contenders:
-                runs[which, work].append(run(which, work, url, deflate=deflate))
-    ours = [entry["events"] / entry["seconds"] for entry in runs["ours", "full"]]
+def cost(run: Run) -> float:
+    """CPU microseconds for an event, the process's start included."""
+    return float(run["cpu"] / run["events"] * 1e6)
+
+
+def tables(runs: Sequence[Run]) -> str:
+    """One row for each contender of each feed."""
     rows = []
-    for (which, work), entries in runs.items():
-        rates = [entry["events"] / entry["seconds"] for entry in entries]
-        rows.append(
-            {
-                "feed": feed,
-                "which": which,
-                "work": work,
-                "events_per_second": statistics.median(rates),
-                "cpu_microseconds": statistics.median(entry["cpu"] / entry["events"] * 1e6 for entry in entries),
-                "dropped": max(entry.get("dropped", 0) for entry in entries),
-                "ours_is": statistics.median(mine / theirs for mine, theirs in zip(ours, rates, strict=True)),
-            }
-        )
-    return rows
+    for feed in values(runs, "feed"):
+        ours = select(runs, feed=feed, who="ours")
+        for work in ("full", "bare"):
+            for who in values(select(runs, feed=feed, work=work), "who"):
+                theirs = select(runs, feed=feed, who=who, work=work)
+                dropped = max(run["dropped"] for run in theirs)
+                shown = times(ratio(ours, theirs, rate))
+                figures = f"{median(theirs, rate):,.0f}", f"{median(theirs, cost):.2f}", f"{dropped:,}"
+                rows.append((feed, NAMES[who], work, *figures, shown))
+    head = ("feed", "who", "work", "events/s", "CPU µs/event", "dropped", "ours is")
+    return table(head, rows, words=3)
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    """A table for the terminal, also good Markdown."""
-    print("| feed | who | work | events/s | CPU µs/event | dropped | ours is |\n|---|---|---|---:|---:|---:|---:|")
-    for row in rows:
-        print(
-            f"| {row['feed']} | {row['which']} | {row['work']} | {row['events_per_second']:,.0f} | "
-            f"{row['cpu_microseconds']:.2f} | {row['dropped']:,} | {row['ours_is']:.2f} x |"
-        )
-
-
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Bars for the first feed."""
-    import matplotlib as mpl  # noqa: PLC0415 - only for the picture
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "throughput"
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
-    first = [row for row in rows if row["feed"] == rows[0]["feed"] and row["which"] != "ours-defaults"]
-    first.sort(key=lambda row: row["events_per_second"])
-    labels = [f"{row['which']} ({row['work']})" for row in first]
-    colours = ["tab:blue" if row["which"] == "ours" else "tab:gray" for row in first]
-    figure, axis = plt.subplots(figsize=(8, 4), constrained_layout=True)
-    bars = axis.barh(labels, [row["events_per_second"] / 1000 for row in first], color=colours)
-    axis.bar_label(bars, fmt="%.0f", padding=3)
-    axis.set_xlabel(f"thousand events a second ({rows[0]['feed']})")
-    figure.savefig(path, metadata={"Date": None})
+def verdicts(runs: Sequence[Run]) -> list[Verdict]:
+    """Anomalies, the full work."""
+    full = select(runs, feed="anomalies", work="full")
+    ours = select(full, who="ours")
+    lost = sum(run["sent"] - run["delivered"] for run in ours) if ours else float("nan")
+    return [
+        at_most('anomalies, full work, `overflow="block"`: events lost', lost, 0, "", digits=0),
+        *(
+            at_least(f"the same, against {NAMES[who]}", ratio(ours, select(full, who=who), rate), goal, " x")
+            for who, goal in (("wsapp", 8), ("websockets", 4), ("picows", 2.5), ("aiohttp", 2.5))
+        ),
+        at_least("the same, as a share of the limit", ratio(ours, select(full, who="limit"), rate), 0.55, ""),
+    ]
 
 
 def main() -> None:
-    """Measure, show, and keep the figures."""
+    """Measure this alone, show, and keep the runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--count", type=int, default=200_000)
+    parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--feeds", nargs="+", choices=FEEDS, default=list(FEEDS))
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--svg", type=Path)
     arguments = parser.parse_args()
-    rows = []
-    for feed in arguments.feeds:
-        rows += measure(feed, arguments.count, arguments.rounds)
-    show(rows)
+    runs = measure(Effort(arguments.rounds, arguments.count / COUNT), arguments.feeds)
+    sys.stdout.write(tables(runs) + "\n")
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
-    if arguments.svg:
-        plot(rows, arguments.svg)
+        arguments.json.write_text(json.dumps(runs, indent=1) + "\n")
 
 
 if __name__ == "__main__":
