@@ -1,8 +1,9 @@
-"""The test kit: a scripted fake server, a transport without a network, and a clock that a test advances."""
+"""The test kit: a scripted server, a transport without a network, a clock that a test advances, a check of locks."""
 
 from __future__ import annotations
 
 from realtime_client.testing.clock import FakeClock
+from realtime_client.testing.lock_check import LockCheck, LockViolation
 from realtime_client.testing.memory import MemoryLink, MemoryTransport
 from realtime_client.testing.script import (
     accept,
@@ -29,6 +30,8 @@ __all__ = [
     "FakeConnection",
     "FakeServer",
     "Gate",
+    "LockCheck",
+    "LockViolation",
     "MemoryLink",
     "MemoryTransport",
     "Poll",
