@@ -43,7 +43,7 @@ _BUILT_IN: Final[Mapping[str, type[Event]]] = {
     for cls in (NewAnomaly, StatsUpdate, SystemAlert, ConnectionEstablished, Pong)
 }
 _SHOWN_PAYLOAD: Final = 200
-MAX_VALUES: Final = 100_000
+MAX_VALUES: Final = 50_000
 """How many objects, arrays and keys a message may hold."""
 _TOO_DEEP: Final = f"too deep: more than {MAX_DEPTH} levels"
 _DIGIT: Final = re.compile(r"[0-9]")
