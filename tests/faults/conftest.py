@@ -1,0 +1,7 @@
+"""The fixtures of the client's tests: servers, clients that are closed in any case, the proof that nothing is left."""
+
+from __future__ import annotations
+
+from tests.client.conftest import make, network, no_proxy_of_the_machine, nothing_is_left, server
+
+__all__ = ["make", "network", "no_proxy_of_the_machine", "nothing_is_left", "server"]
