@@ -1,0 +1,267 @@
+"""Every hostile input of the table, against a real client over a real socket; and that the table would notice.
+
+What is proved elsewhere, end to end, and not repeated here: credentials at no other origin
+(``tests/outages/test_retry_policy.py``, ``test_no_redirect_carries_credentials``), the renewal of a callable token
+(there too), and the whole list of malformed messages on one connection (``tests/client/test_malformed.py``).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import attrs
+import pytest
+
+from realtime_client import ClientConfig
+from realtime_client._core.handshake import Headers, Request
+from tests.hostile.authority import Authority
+from tests.hostile.case import ROOM, Case, Expected, Then, lives, too_slow, upgrade
+from tests.hostile.comparison import Verdict, as_json, as_markdown, compare, judge
+from tests.hostile.meeting import Meeting
+from tests.hostile.play import Played, faults, play, play_fairly
+from tests.hostile.server import Heard
+from tests.hostile.subject import Subject
+from tests.hostile.table import KINDS, TABLE
+
+BY_NAME = {case.name: case for case in TABLE}
+
+LISTED = {
+    "handshake": (
+        "wrong accept key",
+        "accept key in another letter case",
+        "letter case",
+        "status line",
+        "duplicate headers",
+        "missing headers",
+        "header flood",
+        "endless header",
+        "unasked extension",
+        "unasked subprotocol",
+        "NUL",
+        "folded lines",
+        "non-UTF-8",
+        "1xx before",
+        "2xx",
+        "3xx",
+        "4xx",
+        "5xx",
+        "body instead of upgrade",
+        "silence",
+        "dripping",
+    ),
+    "tls": ("TLS versions", "self-signed", "unknown CA", "wrong host", "expired"),
+    "frames": (
+        "masked",
+        "reserved bits",
+        "reserved opcodes",
+        "fragmented control frames",
+        "long control frames",
+        "non-minimal lengths",
+        "over-large lengths",
+        "invalid close codes",
+        "one-byte close body",
+        "non-UTF-8 close body",
+        "data after close",
+    ),
+    "sizes": (
+        "2^40 header",
+        "300 MB text",
+        "300 MB text in fragments",
+        "a million one-byte fragments",
+        "deflate bombs",
+    ),
+    "json": ("depth", "huge numbers", "duplicate keys", "lone surrogates", "NaN"),
+}
+"""What a table of hostile inputs has to have, by kind and group."""
+
+
+@pytest.fixture(scope="module")
+def authority() -> Iterator[Authority]:
+    with Authority() as authority:
+        yield authority
+
+
+@pytest.fixture(scope="module")
+def subject() -> Iterator[Subject]:
+    with Subject("realtime_client") as subject:
+        yield subject
+
+
+# The table
+
+
+def test_the_table_has_every_kind_of_input() -> None:
+    assert len(BY_NAME) == len(TABLE) >= 120
+    groups = {kind: {case.group for case in TABLE if case.kind == kind} for kind in KINDS}
+    assert {kind: set(listed) - groups[kind] for kind, listed in LISTED.items()} == {kind: set() for kind in KINDS}
+    for code in (0, 999, 1004, 1005, 1006, 1015, 5000):
+        assert BY_NAME[f"frames: close code {code}"].expected.code == 1002
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.name)
+def test_hostile(case: Case, subject: Subject, authority: Authority) -> None:
+    assert faults(case, play_fairly(case, subject, authority)) == []
+
+
+# With default settings
+
+
+def by_default(name: str) -> Case:
+    """A case of the table for a client with default settings."""
+    timeout = attrs.fields_dict(ClientConfig)["connect_timeout"].default
+    assert timeout == 10
+    expected = attrs.evolve(too_slow(), words=f"not done within {timeout:g} s", within=timeout + 1)
+    return attrs.evolve(BY_NAME[name], options={}, expected=expected)
+
+
+def test_handshakes_that_do_not_end_are_given_up_within_the_default_connect_timeout(authority: Authority) -> None:
+    """Silent, dripping and endless, each client in a process of its own, at the same time."""
+    slow = [
+        by_default("handshake: no answer"),
+        by_default("handshake: a head without its last byte"),
+        by_default("handshake: headers that trickle without an end"),
+        attrs.evolve(
+            by_default("handshake: a right answer, dripping"),
+            speech=lambda asked: itertools.chain.from_iterable((bytes([byte]), 1.0) for byte in upgrade(asked)),
+        ),
+    ]
+
+    def found(case: Case) -> list[str]:
+        with Subject("realtime_client") as alone:
+            return faults(case, play(case, alone, authority))
+
+    with ThreadPoolExecutor(len(slow)) as pool:
+        assert list(pool.map(found, slow)) == [[]] * len(slow)
+
+
+# That it would notice
+
+CASE = BY_NAME["frames: opcode 3"]
+GOOD = Played(
+    Meeting(
+        then="RECOVERS",
+        error="ProtocolError",
+        message="the server broke the protocol: reserved opcode 3",
+        code=1002,
+        delivered=["before", "again"],
+    ),
+    [Heard(close_code=1002), Heard(close_code=1000)],
+    alone=True,
+)
+
+
+def test_what_is_as_expected_has_no_faults() -> None:
+    assert faults(CASE, GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"then": "STOPS"}, "the client STOPS"),
+        ({"error": "ConnectionLost"}, "error ConnectionLost"),
+        ({"message": "something"}, "it says"),
+        ({"code": 1006}, "the error's code is 1006"),
+        ({"malformed": 1}, "1 malformed"),
+        ({"delivered": ["before", "after"]}, "behind what is refused"),
+        ({"delivered": ["again"]}, "of the messages before what is hostile 0 were delivered, not 1"),
+        ({"seconds": 1.1}, "the verdict took"),
+        ({"peak": CASE.limit + ROOM + 1}, "bytes of memory"),
+        ({"left": ["rtc-hostile-reader-1"]}, "left behind: ['rtc"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_a_client_does_otherwise_is_a_fault(change: dict[str, Any], words: str) -> None:
+    (fault,) = faults(CASE, attrs.evolve(GOOD, meeting=attrs.evolve(GOOD.meeting, **change)))
+    assert words in fault
+
+
+@pytest.mark.parametrize(
+    ("heard", "alone", "words"),
+    [
+        ([Heard(close_code=1000), Heard()], True, "closed with [1000], expected 1002"),
+        ([Heard(close_code=1002)], True, "1 attempts, expected 2"),
+        ([Heard(close_code=1002), Heard(), Heard()], True, "3 attempts, expected 2"),
+        ([Heard(close_code=1002, nonsense="reserved bit set"), Heard()], True, "the client broke the protocol"),
+        ([Heard(close_code=1002), Heard()], False, "left behind: a connection"),
+    ],
+)
+def test_what_a_server_hears_otherwise_is_a_fault(heard: list[Heard], alone: bool, words: str) -> None:
+    (fault,) = faults(CASE, attrs.evolve(GOOD, heard=heard, alone=alone))
+    assert words in fault
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("frames: opcode 3", lives()),
+        ("json: nothing", lives()),
+        ("handshake: 404", attrs.evolve(BY_NAME["handshake: 404"].expected, then=Then.RECOVERS)),
+        ("handshake: Connection: close", attrs.evolve(BY_NAME["handshake: Connection: close"].expected, words="NUL")),
+    ],
+)
+def test_a_wrong_expectation_does_not_pass(
+    name: str, expected: Expected, subject: Subject, authority: Authority
+) -> None:
+    case = attrs.evolve(BY_NAME[name], expected=expected)
+    assert faults(case, play(case, subject, authority)) != []
+
+
+def test_memory_is_measured(subject: Subject, authority: Authority) -> None:
+    """A client that may take a message of 40 MiB takes them."""
+    case = attrs.evolve(BY_NAME["sizes: as much as the default allows"], name="sizes: 40 MiB")
+    big = attrs.evolve(
+        BY_NAME["sizes: 300 MB of text in fragments of 64 KiB"], options={"max_message_bytes": 40 * 1024 * 1024}
+    )
+    small, large = play(case, subject, authority).meeting.peak, play(big, subject, authority).meeting.peak
+    assert small < 20 * 1024 * 1024
+    assert 40 * 1024 * 1024 < large < 60 * 1024 * 1024
+
+
+# The comparison
+
+
+@pytest.mark.parametrize(
+    ("name", "meeting", "heard", "verdict"),
+    [
+        ("frames: opcode 3", Meeting(then="REFUSED"), [Heard(close_code=1002)], Verdict.RIGHT),
+        ("frames: opcode 3", Meeting(then="REFUSED"), [Heard(close_code=1000)], Verdict.WRONG_CODE),
+        ("frames: opcode 3", Meeting(then="REFUSED"), [Heard()], Verdict.WRONG_CODE),
+        ("frames: opcode 3", Meeting(then="LIVES", delivered=["after"]), [Heard()], Verdict.ACCEPTED),
+        ("frames: opcode 3", Meeting(), [Heard()], Verdict.HUNG),
+        ("frames: opcode 3", Meeting(), [Heard(close_code=1002)], Verdict.UNTOLD),
+        ("frames: opcode 3", Meeting(then="REFUSED", peak=2**30), [Heard(close_code=1002)], Verdict.MEMORY),
+        ("frames: 5,000 pings", Meeting(then="LIVES", delivered=["after"]), [Heard()], Verdict.RIGHT),
+        ("frames: 5,000 pings", Meeting(then="REFUSED"), [Heard()], Verdict.TOO_STRICT),
+        ("frames: 5,000 pings", Meeting(), [Heard()], Verdict.HUNG),
+        ("handshake: 404", Meeting(then="REFUSED"), [Heard()], Verdict.RIGHT),
+        ("handshake: 404", Meeting(), [Heard()], Verdict.HUNG),
+        (
+            "handshake: a redirect to another host",
+            Meeting(then="REFUSED"),
+            [Heard(), Heard(request=Request("GET", "/ws", Headers([("Authorization", "x")])))],
+            Verdict.ACCEPTED,
+        ),
+    ],
+)
+def test_verdicts(name: str, meeting: Meeting, heard: list[Heard], verdict: Verdict) -> None:
+    assert judge(BY_NAME[name], Played(meeting, heard, alone=True)) is verdict
+
+
+def test_the_comparison_plays_the_same_cases_with_the_peers() -> None:
+    names = ["handshake: an accept key in lower case", "frames: text, masked", "sizes: one byte too much"]
+    told: list[str] = []
+    rows = compare([BY_NAME[name] for name in names], told.append)
+    assert [(row.client, row.kind) for row in rows] == [
+        (client, kind)
+        for client in ("realtime_client", "WebSocketApp", "websockets.sync")
+        for kind in ("handshake", "frames", "sizes")
+    ]
+    ours, theirs = rows[:3], rows[3:]
+    assert all(row.counts == {Verdict.RIGHT: 1} for row in ours)
+    assert all(len(row.verdicts) == 1 for row in theirs)
+    assert not any(line.startswith("realtime_client") for line in told)
+    assert len(as_markdown(rows).splitlines()) == 13
+    assert [row["counts"]["right"] for row in as_json(rows)["rows"][:3]] == [1, 1, 1]
