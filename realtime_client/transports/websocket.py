@@ -79,6 +79,7 @@ class WebSocketLink:
         self._stream: Stream | None = None
         self._frames = FrameReader(max_message_bytes=config.max_message_bytes)
         self._first = b""
+        self._ending: Close | Violation | None = None  # read, and still to be answered
         self._failure: ConnectionLost | None = None  # the first reason to end; written once
         self._leaving = False
 
@@ -186,6 +187,8 @@ class WebSocketLink:
 
     def receive(self) -> Received:
         """See `Link.receive`."""
+        if self._failure is None and self._ending is not None:
+            self._end(self._ending)
         if self._failure is not None:
             raise self._failure
         assert self._stream is not None
@@ -210,13 +213,14 @@ class WebSocketLink:
             if isinstance(item, (str, bytes)):
                 messages.append(item)
             elif isinstance(item, Ping):
-                self._answer(ABNF.OPCODE_PONG, item.payload)
+                if self._failure is None:  # each answer may take its time, but not after one that did not get out
+                    self._answer(ABNF.OPCODE_PONG, item.payload)
             elif isinstance(item, Pong):
                 pong = item.payload
-            elif isinstance(item, Close):
-                self._closed_by_peer(item)
             else:
-                self._refuse(item)
+                # The next receive() answers it: how the network cut the bytes must not decide whether the messages
+                # before it were out of our hands, and perhaps answered, by then.
+                self._ending = item
         return Received(messages, len(data), pong)
 
     def _answer(self, opcode: int, payload: bytes) -> None:
@@ -226,6 +230,12 @@ class WebSocketLink:
             self._stream.send_soon(ABNF.create_frame(payload, opcode).format(), CONTROL_TIMEOUT)
         except (OSError, ValueError) as error:
             self._fail(_broken_while_sending(error))  # the next receive() tells it
+
+    def _end(self, ending: Close | Violation) -> None:
+        if isinstance(ending, Close):
+            self._closed_by_peer(ending)
+        else:
+            self._refuse(ending)
 
     def _closed_by_peer(self, close: Close) -> None:
         assert self._stream is not None

@@ -1,0 +1,64 @@
+"""What comes before the end of a connection is in the client's hands before the end is answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from realtime_client import ClientConfig, ConnectionLost
+from realtime_client._core.frames import CLOSE, TEXT, close_payload, encode_frame
+from realtime_client.testing import FakeServer, accept, send_raw, wait_for_message
+from realtime_client.transports.websocket import WebSocketDialer, WebSocketLink
+from tests.client.recording import PATIENCE
+
+MESSAGE = encode_frame(TEXT, b'"last words"')
+
+
+@pytest.fixture
+def link(server: FakeServer) -> Iterator[WebSocketLink]:
+    link = WebSocketDialer(ClientConfig(server.url, proxy=None))()
+    yield link
+    link.release()
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        pytest.param(encode_frame(CLOSE, close_payload(1001)), 1001, id="close"),
+        pytest.param(encode_frame(TEXT, b"", rsv=2), 1002, id="reserved bit"),
+        pytest.param(encode_frame(TEXT, b"\xff"), 1007, id="no UTF-8"),
+        pytest.param(encode_frame(TEXT, bytes(1 << 21)), 1009, id="too large"),
+    ],
+)
+def test_an_answer_to_a_message_goes_before_the_answer_to_the_end_that_came_with_it(
+    ending: bytes, code: int, server: FakeServer, link: WebSocketLink
+) -> None:
+    server.add_script(accept(), wait_for_message("go"), send_raw(MESSAGE + ending))
+    link.open(time.monotonic() + PATIENCE)
+    link.send('"go"', PATIENCE)
+    assert link.receive().messages == ['"last words"']
+    link.send('"answer"', PATIENCE)
+    with pytest.raises(ConnectionLost) as caught:
+        link.receive()
+    assert caught.value.code == code
+    connection = server.wait_for_connection()
+    connection.wait_closed(PATIENCE)
+    assert [frame.kind for frame in connection.frames] == ["text", "text", "close"]
+    assert connection.messages == ("go", "answer")
+    assert connection.close_code == code
+
+
+def test_a_link_that_has_failed_meanwhile_answers_no_end(server: FakeServer, link: WebSocketLink) -> None:
+    server.add_script(accept(), send_raw(MESSAGE + encode_frame(CLOSE, close_payload(1001))))
+    link.open(time.monotonic() + PATIENCE)
+    assert link.receive().messages == ['"last words"']
+    reason = ConnectionLost("enough")
+    link.fail(reason)
+    with pytest.raises(ConnectionLost) as caught:
+        link.receive()
+    assert caught.value is reason
+    connection = server.wait_for_connection()
+    connection.wait_closed(PATIENCE)
+    assert connection.frames == ()
