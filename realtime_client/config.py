@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
+import functools
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
-import cattrs
-from cattrs import AttributeValidationNote
-from cattrs.gen import make_dict_structure_fn, override
 
 from realtime_client import options
 from realtime_client.errors import ConfigError, RealtimeError
@@ -235,10 +232,10 @@ class ClientConfig:
                 values["token"] = TokenFile(os.environ[file_variable])
                 problems += _unreadable(file_variable, values["token"])
         for variable in sorted(os.environ):
-            if variable.startswith(prefix) and variable not in known and variable != file_variable:
-                close = difflib.get_close_matches(variable, [*known, file_variable], n=1, cutoff=0.85)
-                if close:
-                    warnings.warn(f"{variable} is not an option; did you mean {close[0]}?", stacklevel=2)
+            if not variable.startswith(prefix) or variable in known or variable == file_variable:
+                continue
+            if close := _similar(variable, [*known, file_variable], likeness=0.85):
+                warnings.warn(f"{variable} is not an option; did you mean {close}?", stacklevel=2)
         return _structure(cls, {**values, **overrides}, labels=labels, problems=problems)
 
 
@@ -255,6 +252,8 @@ class _Text:
 
 def _structure(cls: type[C], values: dict[str, Any], *, labels: Mapping[str, str], problems: Sequence[str] = ()) -> C:
     """Let cattrs build the configuration and turn everything that it collected into one `ConfigError`."""
+    import cattrs  # noqa: PLC0415 - as in _compile
+
     fields = {field.name: field for field in attrs.fields(cls)}
     found = list(problems)
     try:
@@ -266,14 +265,18 @@ def _structure(cls: type[C], values: dict[str, Any], *, labels: Mapping[str, str
             elif isinstance(error, cattrs.ForbiddenExtraKeysError):
                 found += [_unknown(str(name), fields) for name in sorted(map(str, error.extra_fields))]
             else:
-                (name,) = (note.name for note in error.__notes__ if isinstance(note, AttributeValidationNote))
+                (name,) = (note.name for note in error.__notes__ if isinstance(note, cattrs.AttributeValidationNote))
                 found.append(_problem(fields[name], values[name], error, labels.get(name, name)))
     if found:
         raise ConfigError(*found)
     return config
 
 
-def _hook(cls: type[ClientConfig]) -> Callable[[Mapping[str, Any], Any], Any]:
+def _compile(cls: type[ClientConfig]) -> Callable[[Mapping[str, Any], Any], Any]:
+    # Not at the top: a process that imports the package, and makes no client, is spared a sixth of the time.
+    import cattrs  # noqa: PLC0415
+    from cattrs.gen import make_dict_structure_fn, override  # noqa: PLC0415
+
     def reader(rule: options.Rule) -> Callable[[Any, Any], Any]:
         return lambda value, _: rule.accept(rule.parse(value.text) if isinstance(value, _Text) else value)
 
@@ -285,9 +288,18 @@ def _hook(cls: type[ClientConfig]) -> Callable[[Mapping[str, Any], Any], Any]:
     )
 
 
+_hook: Callable[[Any], Callable[[Mapping[str, Any], Any], Any]] = functools.cache(_compile)  # one for a class
+
+
 def _unknown(name: str, fields: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, fields, n=1)
-    return f"{name}: there is no such option" + (f"; did you mean {close[0]}?" if close else "")
+    close = _similar(name, fields)
+    return f"{name}: there is no such option" + (f"; did you mean {close}?" if close else "")
+
+
+def _similar(name: str, names: Iterable[str], likeness: float = 0.6) -> str | None:
+    import difflib  # noqa: PLC0415 - only for those who mistype
+
+    return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=likeness)), None)
 
 
 def _unreadable(variable: str, token_file: TokenFile) -> list[str]:

@@ -22,7 +22,7 @@ from realtime_client.store import DashboardSnapshot, DashboardStore, Selector
 __all__ = ["SharedClient", "shared"]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Shared:
     """One connection that several handles hold.
 

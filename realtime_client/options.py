@@ -82,7 +82,7 @@ class _Secret(_Shown):
         return "None" if value is None else f"(a {type(value).__name__}, hidden)"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Text(_Shown):
     """Text without control characters."""
 
@@ -104,7 +104,7 @@ class Text(_Shown):
         return value
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Token(_Secret):
     """A bearer token, or a callable that gives one."""
 
@@ -119,7 +119,7 @@ class Token(_Secret):
         return value
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Header(_Secret):
     """Further request headers: a mapping, or a callable that gives one."""
 
@@ -152,7 +152,7 @@ def _fits_header(text: str) -> bool:
     return all((32 <= ord(c) < 256 and ord(c) != 127) or c == "\t" for c in text)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Url(_Shown):
     """A URL with one of some schemes."""
 
@@ -196,7 +196,7 @@ class Url(_Shown):
         return _short(show_url(value)) if isinstance(value, str) else f"(a {type(value).__name__}, hidden)"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Number(_Shown):
     """A finite float in a range."""
 
@@ -230,7 +230,7 @@ class Number(_Shown):
         return float(text)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Whole(_Shown):
     """A whole number with a lower bound."""
 
@@ -258,7 +258,7 @@ class Whole(_Shown):
         return None if self.optional and text.lower() == "none" else int(text)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Flag(_Shown):
     """True or False."""
 
@@ -280,7 +280,7 @@ class Flag(_Shown):
         raise Refused
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Choice(_Shown):
     """One of some words."""
 
@@ -298,7 +298,7 @@ class Choice(_Shown):
         return value
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Tokens(_Shown):
     """A sequence of distinct HTTP tokens."""
 
@@ -320,7 +320,7 @@ class Tokens(_Shown):
         return [name.strip() for name in text.split(",") if name.strip()]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Object(_Secret):
     """Something that only Python code can give: a callable or a context."""
 

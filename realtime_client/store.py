@@ -103,7 +103,7 @@ class DashboardSnapshot:
         }
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Watch:
     """What somebody watches, and what it gave when they were last told."""
 

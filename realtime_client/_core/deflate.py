@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Final
-
-import attrs
+from typing import Final, NamedTuple
 
 from realtime_client.errors import ConnectError
 
@@ -25,8 +23,7 @@ _FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
 _SIZES: Final = ("server_max_window_bits", "client_max_window_bits")
 
 
-@attrs.frozen
-class Agreement:
+class Agreement(NamedTuple):
     """What the server agreed to (RFC 7692 section 7.1).
 
     Attributes:

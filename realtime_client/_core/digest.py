@@ -17,7 +17,7 @@ MESSAGE_LENGTH = 500
 KINDS = {"new_anomaly": "anomaly", "system_alert": "alert"}
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Pending:
     count: int = 0
     newest: Event | None = None

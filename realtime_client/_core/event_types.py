@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
-import cattrs
 
 from realtime_client._core.plain import Mismatch
 from realtime_client._core.registered import as_event, event_class
@@ -19,6 +18,9 @@ from realtime_client.events import (
     Pong,
     UnknownEvent,
 )
+
+if TYPE_CHECKING:
+    import cattrs
 
 __all__ = ["EventType"]
 

@@ -18,7 +18,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl
@@ -222,6 +221,8 @@ def retry_after(value: str | None, *, now: datetime) -> float | None:
     if text.isascii() and text.isdecimal():
         seconds = float(text)
         return seconds if math.isfinite(seconds) else None
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - it brings much along, and dates are rare
+
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, IndexError, OverflowError):

@@ -6,8 +6,7 @@ Rows are tried from the top; the first that fits decides.
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import attrs
+from typing import NamedTuple
 
 from realtime_client.config import ClientConfig
 from realtime_client.errors import (
@@ -32,8 +31,7 @@ PATIENT_STATUSES = frozenset({408, 421, 425, 429})
 """The client errors (4xx) that pass by themselves."""
 
 
-@attrs.frozen(kw_only=True)
-class Situation:
+class Situation(NamedTuple):
     """What the table may look at besides the error itself."""
 
     config: ClientConfig
@@ -43,8 +41,7 @@ class Situation:
     """Connections in a row that ended with one of `STRIKE_CODES`, this one included."""
 
 
-@attrs.frozen
-class Row:
+class Row(NamedTuple):
     """One row of the table.
 
     Attributes:

@@ -9,14 +9,16 @@ import types
 import typing
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Union
 
 import attrs
-import cattrs
 
 from realtime_client._core.plain import Mismatch
 from realtime_client._core.timestamps import parse_timestamp
 from realtime_client.events import FIGURES, Figures, FrozenMapping, LogEntry, camel
+
+if TYPE_CHECKING:
+    import cattrs
 
 __all__ = ["Fields", "make", "strict_converter"]
 
@@ -143,6 +145,9 @@ def strict_converter() -> cattrs.Converter:
     It reads text, numbers, booleans, timestamps (as ``datetime``), enums, literals, lists, tuples, sets, dicts with
     text keys, unions of these, and attrs classes, whose unknown keys are ignored (a log keeps them).
     """
+    # Not at the top: a process that imports the package, and makes no client, is spared a sixth of the time.
+    import cattrs  # noqa: PLC0415
+
     converter = cattrs.Converter(detailed_validation=False)
     converter.register_structure_hook_factory(attrs.has, lambda cls: _class_hook(cls, converter))
     converter.register_structure_hook_factory(

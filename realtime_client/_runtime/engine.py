@@ -49,7 +49,7 @@ logger = logging.getLogger("realtime_client")
 ITERATOR_BUFFER = 1_000
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Run:
     """One run of the client, from the first request to the close."""
 
@@ -62,7 +62,7 @@ class _Run:
     closing: bool = False
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _OwnLane:
     """A callback with a thread of its own; the buffer and the thread are made for each run."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import attrs
 
@@ -42,14 +42,13 @@ LAST_MOMENT = 0.1
 """Part of the closing deadline, in seconds, that is kept for what follows the peer's answer."""
 
 
-@attrs.frozen
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a request: connected, or an error."""
 
     error: RealtimeError | None = None
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Request:
     """Somebody called ``connect()`` or ``reconnect()``.
 
@@ -64,8 +63,7 @@ class Request:
     handled: bool = False
 
 
-@attrs.frozen
-class Close:
+class Close(NamedTuple):
     """Somebody called ``close()``.
 
     Attributes:
@@ -75,8 +73,7 @@ class Close:
     deadline: float
 
 
-@attrs.frozen
-class Dropped:
+class Dropped(NamedTuple):
     """The client, or a handle on it, was collected without a ``close()``.
 
     Attributes:
@@ -86,22 +83,19 @@ class Dropped:
     abandon: Callable[[], object]
 
 
-@attrs.frozen
-class Opened:
+class Opened(NamedTuple):
     """A link's handshake is done."""
 
     generation: int
 
 
-@attrs.frozen
-class Proved:
+class Proved(NamedTuple):
     """A link has given its first message or pong."""
 
     generation: int
 
 
-@attrs.frozen
-class Ended:
+class Ended(NamedTuple):
     """A link has ended, or could not be opened; its reader does nothing any more."""
 
     generation: int
@@ -111,7 +105,7 @@ class Ended:
 Post: TypeAlias = Request | Close | Dropped | Opened | Proved | Ended | PollReport
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Generation:
     """One attempt, and the connection that comes of it."""
 
