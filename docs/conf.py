@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the promises that are kept beside the tests
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from claims_table import claims_table
 from option_table import option_table
+from reliability import reliability_tables
 from retry_table import retry_table
 from state_diagram import fact_table, state_diagram, transition_table
 
@@ -36,6 +39,8 @@ myst_substitutions = {
     "state_diagram": state_diagram(),
     "fact_table": fact_table(),
     "transition_table": transition_table(),
+    "claims_table": claims_table(),
+    **reliability_tables(),
 }
 
 default_role = "py:obj"

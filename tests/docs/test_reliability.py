@@ -1,0 +1,259 @@
+"""The page on reliability says what the files of figures say, and nothing that was not measured."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import attrs
+import pytest
+from claims_table import claims_table
+from proofs import CLIENTS, NOT_MEASURED, NOTHING_YET, OURS, read
+from reliability import TABLES, reliability_tables
+
+from tests.conformance.verdicts import GROUPS, Verdict, summary
+from tests.defaults.claims import CLAIMS
+from tests.docs.examples import ROOT
+from tests.faults.test_cuts import ANSWER, SIZE
+from tests.hostile import comparison
+from tests.soak.compare import Tally
+from tests.soak.herd import Herd
+from tests.soak.steadiness import Sample
+
+PAGE = "docs/reliability.md"
+
+
+def tally(**found: int) -> dict[str, int]:
+    return {**attrs.asdict(Tally()), **found}
+
+
+def conformance() -> dict[str, Any]:
+    """Two good cases; the other client gave the first another code, and was late with the second."""
+    good = [Verdict(case, "OK", "OK", 1000, 0.1, "") for case in ("1.1.1", "6.4.2")]
+    bad = [attrs.evolve(good[0], closing="WRONG CODE", code=1001), attrs.evolve(good[1], behavior="NON-STRICT")]
+    not_judged = Verdict("7.1.6", "INFORMATIONAL", "INFORMATIONAL", 1000, 0.1, "")
+    clients = {OURS: summary([*good, not_judged]), "websocket-client": summary(bad)}
+    about = {"version": "1.2", "python": "3.11"}
+    return {"suite": "suite==1", "clients": {name: {**about, **one} for name, one in clients.items()}}
+
+
+def hostile() -> dict[str, Any]:
+    """Our client has accepted one input of two, and the peer knows nothing of compression."""
+    verdicts = comparison.Verdict
+    of_ours = {"frames: a": verdicts.RIGHT, "frames: b": verdicts.ACCEPTED}
+    of_peer = {"frames: a": verdicts.HUNG, "frames: b": verdicts.ABSENT}
+    rows = [
+        comparison.Row(OURS, "frames", of_ours, 3 * 1024**2),
+        comparison.Row("websockets.sync", "frames", of_peer, 1024**2),
+    ]
+    kind = {"cases": 5, "as_expected": 3, "slowest_verdict": 0.25, "most_memory_above_the_limit": 2 * 1024**2}
+    return {"expectations": {"frames": kind, "json": kind}, **comparison.as_json(rows)}
+
+
+def faults() -> dict[str, Any]:
+    tallies = {
+        OURS: tally(tried=50, lost=20, losses_reported=19, lost_without_a_word=1, wrong=2),
+        "python-socketio": tally(tried=50, ended_for_good=3, unnoticed=1, lost=30),
+        "another": tally(tried=50),
+    }
+    clients = {who: {"version": "1", "faults": {"reset": one}, "all": one} for who, one in tallies.items()}
+    return {"command": "python -m it", "python": "3.11", "machine": "Linux", "clients": clients}
+
+
+def fuzz() -> dict[str, Any]:
+    guided = {"seconds": 60, "seed": 7, "seeds": 11, "executions": 1000, "edges": 12, "findings": 1, "atheris": "3"}
+    tried = {"bytes": 2 * 1024**2, "events": 5, "malformed": 6, "slowest_seconds": 0.5}
+    streams = {"streams": 200, "mutations": {"cut": 150}, "ends": {"closed": 199}, **tried}
+    live = {"streams": 20, "mutations": {}, "ends": {"closed": 20}, **tried}
+    run = {**streams, "seed": 8, "seconds": 9, "findings": 2, "python": "3.11", "through_the_client": live}
+    return {"codec": {**guided, "python": "3.11"}, "streams": run}
+
+
+def soak() -> dict[str, Any]:
+    threads = {"reader": 3, "heartbeat": 3, "others": 40}
+    sample = Sample(at=9.5, threads=threads, descriptors=77, rss=1024**2, held=0, lines={})
+    names = ("clients", "produced", "delivered", "delivered_by_polls", "lost_and_said_so", "gaps", "gaps_incomplete")
+    return {
+        "command": "python -m tests.soak",
+        "version": "0.1",
+        "python": "3.11",
+        "machine": "Linux",
+        "seconds": 61.5,
+        "clients": 20,
+        "faults": 1234,
+        "faults_by_kind": {"jitter": 5, "latency": 6, "reset": 7},
+        "by_filling": {"poller": dict(zip(names, range(101, 108), strict=True))},
+        "samples": [sample.shown()],
+        "growth": ["+1 bytes, +1 blocks: store.py:1"],
+        "violations": ["one is lost"],
+    }
+
+
+def herd() -> dict[str, Any]:
+    return attrs.asdict(Herd(clients=50, back=49, attempts=301, peak=9, peak_back=8, seconds=33.5))
+
+
+PROOFS = {
+    "conformance": conformance(),
+    "hostile": hostile(),
+    "faults": faults(),
+    "fuzz": fuzz(),
+    "soak": soak(),
+    "herd": herd(),
+}
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    return reliability_tables(PROOFS)
+
+
+def cells(row: str) -> list[str]:
+    return row.removeprefix("| ").removesuffix(" |").split(" | ")
+
+
+def line(text: str, first: str) -> list[str]:
+    """The cells of the one line of a table that begins with this one."""
+    lines = [cells(row) for row in text.splitlines() if row.startswith(f"| {first} |")]
+    assert len(lines) == 1, text
+    return lines[0][1:]
+
+
+def test_in_short_every_client_has_its_figures_or_is_said_not_to_be_measured(made: dict[str, str]) -> None:
+    rows = [cells(row) for row in made["proof_summary"].splitlines()[2:]]
+    none = NOT_MEASURED
+    assert [row[1:] for row in rows] == [
+        ["0 of 3", "1 of 2", none, none],
+        ["0 of 3", "1 of 2", none, none],
+        ["4 of 10", none, none, none],
+        ["1 of 2", none, "1 of 1", none],
+        ["0 of 50", none, none, "4 of 50"],
+        ["1 of 20", none, none, "30 of 30"],
+        ["1 of 20", none, none, "0 of 30"],
+        ["2", none, none, "0"],
+        ["3 in 1,200", none, none, none],
+        ["1 in 1,234", none, none, none],
+        ["1 of 50", none, none, none],
+    ]
+
+
+def test_conformance_by_group_and_by_client(made: dict[str, str]) -> None:
+    groups, clients = made["conformance_groups"], made["conformance_clients"]
+    assert line(groups, f"6.\\* {GROUPS['6']}") == ["1", "1", "0", "0", "1000 (1)"]
+    assert line(groups, "all") == ["3", "2", "1", "0", "1000 (3)"]
+    assert line(clients, "OK") == ["2", "1", NOT_MEASURED, NOT_MEASURED]
+    assert line(clients, "not strict") == ["0", "1", NOT_MEASURED, NOT_MEASURED]
+    assert line(clients, "wrong close code") == ["0", "1", NOT_MEASURED, NOT_MEASURED]
+
+
+def test_a_case_that_is_closed_badly_is_shown_in_its_group() -> None:
+    good = conformance()["clients"]
+    swapped = {OURS: good["websocket-client"]}
+    groups = reliability_tables({"conformance": {"suite": "suite==1", "clients": swapped}})["conformance_groups"]
+    assert line(groups, f"1.\\* {GROUPS['1']}") == ["1", "1", "0", "1", "1001 (1)"]
+    assert line(groups, "all") == ["2", "1", "0", "2", "1000 (1), 1001 (1)"]
+
+
+def test_hostile_inputs_and_what_was_not_taken_rightly(made: dict[str, str]) -> None:
+    assert line(made["hostile_inputs"], "json") == ["3 of 5", "0.25 s", "2.0 MiB"]
+    assert "names the 4 that were not" in made["hostile_inputs"]
+    assert line(made["hostile_clients"], "**frames**") == ["2 inputs", NOT_MEASURED, "2 inputs", NOT_MEASURED]
+    assert line(made["hostile_clients"], "accepted") == ["1", "", "0", ""]
+    assert line(made["hostile_clients"], "hung") == ["0", "", "1", ""]
+    assert "wrong close code" not in made["hostile_clients"]  # nobody had it
+    assert hostile()["note"] in made["hostile_clients"]
+    assert made["hostile_faults"].endswith("\n- frames: b: accepted")
+
+
+def test_when_all_was_taken_rightly_it_says_so() -> None:
+    rows = [comparison.Row(OURS, "frames", {"frames: a": comparison.Verdict.RIGHT}, 0)]
+    kind = {"cases": 5, "as_expected": 5, "slowest_verdict": 0.25, "most_memory_above_the_limit": 0}
+    figures = {"expectations": {"frames": kind}, **comparison.as_json(rows)}
+    made = reliability_tables({"hostile": figures})
+    assert "every one of these inputs rightly" in made["hostile_faults"]
+    assert "were not" not in made["hostile_inputs"]
+
+
+def test_faults_have_a_column_for_everybody(made: dict[str, str]) -> None:
+    none = NOT_MEASURED
+    assert line(made["fault_returns"], "reset") == ["50 of 50", none, none, "46 of 50", "50 of 50"]
+    assert line(made["fault_outcomes"], "dead connection not noticed") == ["0", none, none, "1", "0"]
+    assert line(made["fault_outcomes"], "of them, covered by a report") == ["19", none, none, "0", "0"]
+
+
+def test_fuzzing_shows_parts_and_streams(made: dict[str, str]) -> None:
+    assert line(made["fuzz_targets"], "codec") == ["60", "7", "11", "1,000", "12", "1"]
+    assert "streams" not in made["fuzz_targets"]
+    assert line(made["fuzz_streams"], "streams") == ["200", "20"]
+    assert line(made["fuzz_streams"], "damage: cut") == ["150", "0"]
+    assert line(made["fuzz_streams"], "end: closed") == ["199", "20"]
+    assert "2 findings; seed 8, 9 s" in made["fuzz_streams"]
+
+
+def test_fuzzing_without_streams_or_without_parts() -> None:
+    for part, missing in (("codec", "fuzz_streams"), ("streams", "fuzz_targets")):
+        assert reliability_tables({"fuzz": {part: fuzz()[part]}})[missing] == NOTHING_YET
+
+
+def test_the_soak_shows_losses_faults_and_growth(made: dict[str, str]) -> None:
+    assert line(made["soak_result"], "a callable") == [str(count) for count in range(101, 108)]
+    assert made["soak_result"].endswith("\n- `one is lost`")
+    kept = {**soak(), "violations": []}
+    assert "None of the promises above was broken" in reliability_tables({"soak": kept})["soak_result"]
+    assert line(made["soak_faults"], "jitter") == ["5", "reset", "7"]
+    assert "| latency | 6 |" in made["soak_faults"]
+    assert line(made["soak_steadiness"], "9.5 s") == ["6", "77", "1.0 MiB", "0.0 MiB"]
+    assert "+1 bytes, +1 blocks: store.py:1" in made["soak_steadiness"]
+
+
+def test_the_herd_is_one_line(made: dict[str, str]) -> None:
+    assert line(made["herd_result"], "50") == ["49", "301", "9", "8", "33.5 s"]
+
+
+def test_the_cuts_are_those_of_the_tests(made: dict[str, str]) -> None:
+    counts = [cells(row)[-1] for row in made["proof_cuts"].splitlines()[2:]]
+    assert counts == [f"{2 * (SIZE + 1):,}", f"{2 * (SIZE + 1 - ANSWER):,}"]
+
+
+def test_without_files_nothing_is_claimed() -> None:
+    made = reliability_tables({})
+    assert {made[name] for name in TABLES} == {NOTHING_YET}
+    assert {cell for row in made["proof_summary"].splitlines()[2:] for cell in cells(row)[1:]} == {NOT_MEASURED}
+
+
+@pytest.mark.parametrize("proofs", [PROOFS, read(), {}], ids=["made up", "as in the documentation", "none"])
+def test_a_table_has_as_many_cells_in_each_row(proofs: dict[str, Any]) -> None:
+    for text in (claims_table(), *reliability_tables(proofs).values()):
+        rows = [row for row in text.splitlines() if row.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
+
+
+def test_the_page_shows_every_table_once() -> None:
+    shown = re.findall(r"^\{\{ (\w+) \}\}$", (ROOT / PAGE).read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(shown) == sorted([*reliability_tables({}), "claims_table"])
+
+
+def test_every_promise_has_a_row_with_its_tests() -> None:
+    rows = claims_table().splitlines()[2:]
+    assert rows == [f"| {claim} | {'<br>'.join(f'`{test}`' for test in tests)} |" for claim, tests in CLAIMS.items()]
+
+
+def test_everybody_who_is_compared_is_introduced() -> None:
+    names = re.findall(r"^\| ([\w.-]+) \| ", (ROOT / PAGE).read_text(encoding="utf-8"), re.MULTILINE)
+    measured = {*read().get("faults", {}).get("clients", ()), *read().get("conformance", {}).get("clients", ())}
+    assert {*CLIENTS, *measured - {"websocket-client"}} <= {*names}
+
+
+@pytest.mark.parametrize("page", [PAGE, "CONTRIBUTING.md"])
+def test_the_commands_know_the_options_that_are_given(page: str) -> None:
+    """Those of our own: the modules below ``tests``, and the places that pytest is given."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(r"-m tests\.([\w.]+)((?: [^\s|`]+)*)", text)
+    assert len(found) >= 6
+    for module, words in found:
+        path = ROOT / "tests" / module.replace(".", "/")
+        source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+        for option in re.findall(r"--[\w-]+", words):
+            assert f'"{option}"' in source, f"{module} has no {option}"
+    for place in re.findall(r"pytest (tests/[\w/.]+)", text):
+        assert (ROOT / place).exists(), place
