@@ -161,6 +161,9 @@ class DashboardStore:
         self._waiters: set[SteadyQueue[None]] = set()  # the wakers of those in wait_for()
         # The newest logs by id; a batch may add more than the limit, and is cut back at its end.
         self._recent: dict[str, Entry] = {}
+        # Whether they stand in their order, oldest first, as they come from most feeds: then nothing need be sorted.
+        self._in_order = True
+        self._last_at: datetime | None = None  # the time of the last one in order
         self._seen: OrderedDict[Hashable, None] = OrderedDict()  # log ids
         self._seen_others: OrderedDict[Hashable, None] = OrderedDict()  # what stands for the id of the rest
         # What polls have delivered and the stream has not repeated: its first repetition is not delivered again.
@@ -314,6 +317,7 @@ class DashboardStore:
             # The hot path: what is looked up for each event is looked up once.
             seen, polled, recent, window = self._seen, self._polled, self._recent, self._dedup_window
             fresh, arrivals, repeated = 0, self._arrivals, 0
+            last_at = self._last_at
             for position, event in enumerate(events):
                 if isinstance(event, NewAnomaly):
                     log = event.log
@@ -329,7 +333,14 @@ class DashboardStore:
                         if len(seen) > window:
                             seen.popitem(last=False)
                     arrivals += 1
-                    recent[log_id] = (log.timestamp or received_at, arrivals, log)
+                    at = log.timestamp or received_at
+                    if at is not last_at:
+                        if last_at is not None and at < last_at:
+                            self._in_order = False
+                        last_at = at
+                    if log_id in recent:
+                        del recent[log_id]  # it moves to the end
+                    recent[log_id] = (at, arrivals, log)
                 elif isinstance(event, StatsUpdate):
                     self._count_anomalies(fresh)  # those before it: what the server says of a figure overwrites
                     fresh = 0
@@ -342,7 +353,7 @@ class DashboardStore:
                     self._alerts.append(event)
                     self._touch("alerts")
             if arrivals != self._arrivals:
-                self._arrivals = arrivals
+                self._arrivals, self._last_at = arrivals, last_at
                 self.duplicates += repeated
                 self._touch("recent_logs")
                 self._count_anomalies(fresh)
@@ -371,7 +382,9 @@ class DashboardStore:
             for log in sorted(logs, key=lambda log: log.timestamp or received_at):
                 if self._remember(log.id, self._seen):
                     self._arrivals += 1
+                    self._recent.pop(log.id, None)
                     self._recent[log.id] = (log.timestamp or received_at, self._arrivals, log)
+                    self._in_order = False
                     self._touch("recent_logs")
                     if log.is_anomaly:
                         self._count_anomalies(1)
@@ -496,11 +509,18 @@ class DashboardStore:
             if len(self._alerts) > self._alerts_limit:
                 del self._alerts[: len(self._alerts) - self._alerts_limit]
             excess = len(self._recent) - self._recent_logs_limit
-            if excess == 1:  # a lone event: cheaper than sorting
-                del self._recent[min(self._recent.values())[2].id]
+            if excess > 0:
+                self._put_in_order()
+            if excess == 1:  # a lone event
+                del self._recent[next(iter(self._recent))]
             elif excess > 0:
-                self._recent = {entry[2].id: entry for entry in sorted(self._recent.values())[excess:]}
+                self._recent = dict(islice(self._recent.items(), excess, None))
         self._wake_waiters()
+
+    def _put_in_order(self) -> None:
+        if not self._in_order:
+            self._recent = {entry[2].id: entry for entry in sorted(self._recent.values())}
+            self._in_order, self._last_at = True, next(reversed(self._recent.values()))[0]
 
     def _wake_waiters(self) -> None:
         for waker in self._waiters:
@@ -510,11 +530,12 @@ class DashboardStore:
         last = self._snapshot
         stale = self._stale_parts
         if stale or last.as_of != self._as_of or last.transport is not self._transport:
+            self._put_in_order()
             self._snapshot = DashboardSnapshot(
                 stats=DashboardStats(**self._figures, extra=FrozenMapping(self._further))
                 if "stats" in stale
                 else last.stats,
-                recent_logs=tuple(log for _, _, log in sorted(self._recent.values(), reverse=True))
+                recent_logs=tuple(log for _, _, log in reversed(self._recent.values()))
                 if "recent_logs" in stale
                 else last.recent_logs,
                 alerts=tuple(reversed(self._alerts)) if "alerts" in stale else last.alerts,

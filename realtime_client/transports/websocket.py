@@ -207,20 +207,20 @@ class WebSocketLink:
         return self._read(data)
 
     def _read(self, data: bytes) -> Received:
-        messages: list[str | bytes] = []
+        items = self._frames.feed(data)
+        messages = [item for item in items if isinstance(item, (str, bytes))]
         pong = None
-        for item in self._frames.feed(data):
-            if isinstance(item, (str, bytes)):
-                messages.append(item)
-            elif isinstance(item, Ping):
-                if self._failure is None:  # each answer may take its time, but not after one that did not get out
-                    self._answer(ABNF.OPCODE_PONG, item.payload)
-            elif isinstance(item, Pong):
-                pong = item.payload
-            else:
-                # The next receive() answers it: how the network cut the bytes must not decide whether the messages
-                # before it were out of our hands, and perhaps answered, by then.
-                self._ending = item
+        if len(messages) < len(items):  # seldom: most reads give messages alone
+            for item in items:
+                if isinstance(item, Ping):
+                    if self._failure is None:  # each answer may take its time, but not after one that did not get out
+                        self._answer(ABNF.OPCODE_PONG, item.payload)
+                elif isinstance(item, Pong):
+                    pong = item.payload
+                elif isinstance(item, (Close, Violation)):
+                    # The next receive() answers it: how the network cut the bytes must not decide whether the messages
+                    # before it were out of our hands, and perhaps answered, by then.
+                    self._ending = item
         return Received(messages, len(data), pong)
 
     def _answer(self, opcode: int, payload: bytes) -> None:
