@@ -26,7 +26,7 @@ __all__ = ["Intake"]
 logger = logging.getLogger("realtime_client")
 
 DROP_WARNING_INTERVAL = 60.0
-BATCH = 150
+BATCH = 200
 """How many messages are taken from bytes to callbacks at once. What one read has brought may be thousands; so few
 events are gone again before CPython's garbage collector counts enough new objects to look at them (700, section
 "gc.set_threshold" of its documentation), and they stay in the processor's cache."""
