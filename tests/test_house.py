@@ -440,13 +440,14 @@ UNWANTED = names(
     " realtime_client.cli"
 )
 IMPORT = """
-import json, sys, threading
+import json, signal, sys, threading
+before = signal.getsignal(signal.SIGINT)
 import realtime_client
-import logging, signal
+import logging
 print(json.dumps({
     "modules": sorted(sys.modules),
     "threads": [thread.name for thread in threading.enumerate()],
-    "interrupt": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+    "interrupt": signal.getsignal(signal.SIGINT) is before,
     "logging": len(logging.getLogger().handlers),
 }))
 """

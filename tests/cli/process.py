@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +29,16 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The process's environment, without what would steer the command."""
     kept = {name: value for name, value in os.environ.items() if not STEERING.match(name)}
     return {**kept, "TERM": "xterm", "PYTHONWARNINGS": "error", **(extra or {})}
+
+
+@contextlib.contextmanager
+def heard_signals() -> Iterator[None]:
+    """Let processes that are started in the block hear Ctrl-C: a background job ignores it, and they inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Lines:
@@ -82,9 +94,10 @@ class Process:
     def __init__(self, *args: str, env: Mapping[str, str] | None = None, **streams: Any) -> None:
         streams.setdefault("stdin", subprocess.DEVNULL)
         streams.setdefault("stdout", subprocess.PIPE)
-        self.popen = subprocess.Popen(
-            [*COMMAND, *args], stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment(env), **streams
-        )
+        with heard_signals():
+            self.popen = subprocess.Popen(
+                [*COMMAND, *args], stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment(env), **streams
+            )
         assert self.popen.stderr is not None
         self.err = Lines(self.popen.stderr)
         self._out: Lines | None = None

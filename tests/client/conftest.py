@@ -9,8 +9,9 @@ import psutil
 import pytest
 
 from realtime_client import RealtimeClient
-from realtime_client.testing import FakeClock, FakeServer, MemoryTransport
-from tests.client.recording import own_threads
+from realtime_client.testing import FakeClock, FakeServer, MemoryLink, MemoryTransport
+from realtime_client.transports.base import Received
+from tests.client.recording import Record, own_threads
 
 Make: TypeAlias = Callable[..., RealtimeClient]
 
@@ -43,6 +44,19 @@ def server(nothing_is_left: None) -> Iterator[FakeServer]:
 @pytest.fixture
 def network() -> MemoryTransport:
     return MemoryTransport()
+
+
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> Record:
+    """Called by the reader each time it has dealt with all that came, and begins to listen again."""
+    turns, receive = Record(), MemoryLink.receive
+
+    def receive_and_tell(link: MemoryLink) -> Received:
+        turns(link)
+        return receive(link)
+
+    monkeypatch.setattr(MemoryLink, "receive", receive_and_tell)
+    return turns
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from tests.client.recording import (
     own_threads,
     states,
 )
+from tests.outages.waiting import wait_until_ended
 
 
 def test_close_says_goodbye_with_code_1000(server: FakeServer, make: Make) -> None:
@@ -63,6 +64,7 @@ def test_close_by_another_thread_while_the_reader_is_blocked_on_a_silent_peer(se
     with Stopwatch() as took:
         Task(lambda: client.close(timeout=0.4)).result()
     assert took.seconds < 1.4
+    wait_until_ended("rtc-")  # a tenth of a second is kept for that, which a busy machine may exceed
     assert own_threads() == []
     assert client.status.state is ConnectionState.CLOSED
 
@@ -110,7 +112,7 @@ def test_close_while_waiting_to_try_again(server: FakeServer, make: Make) -> Non
     changes.wait_until(lambda items: items and items[-1].current.next_retry_at)
     with Stopwatch() as took:
         client.close()
-    assert took.seconds < 0.5
+    assert took.seconds < 1
     with pytest.raises(ClientClosed):
         waiting.result()
     assert states(changes.items) == ["connecting", "reconnecting", "closed"]
@@ -431,11 +433,15 @@ def test_ctrl_c_ends_the_wait_at_once(waiting_in: str, ctrl_c_works: None, serve
 
 
 def test_no_thread_and_no_descriptor_is_left_over_many_lives(server: FakeServer) -> None:
+    def threads() -> int:
+        """How many there are, but for those of the server's connections, which end a moment after their sockets."""
+        return sum(not thread.name.startswith("fake-server-connection") for thread in threading.enumerate())
+
     process = psutil.Process()
     with RealtimeClient(server.url):
         pass
     server.connections[0].wait_closed()
-    threads, descriptors = threading.active_count(), process.num_fds()
+    before, descriptors = threads(), process.num_fds()
     for turn in range(20):
         with RealtimeClient(server.url, **QUICK) as client:
             client.on("*", print, own_thread=True).cancel()
@@ -445,7 +451,7 @@ def test_no_thread_and_no_descriptor_is_left_over_many_lives(server: FakeServer)
             connection.wait_closed()
         assert own_threads() == []
     assert process.num_fds() <= descriptors
-    assert threading.active_count() <= threads
+    assert threads() <= before
 
 
 def test_a_dial_that_finishes_after_close_is_discarded(server: FakeServer, make: Make) -> None:

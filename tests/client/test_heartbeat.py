@@ -69,20 +69,34 @@ def test_heartbeat_none_sends_nothing_and_never_judges(make: Make, network: Memo
 class Follow:
     """A connected client on a fake clock, whose feed is heard when the test says so."""
 
-    def __init__(self, make: Make, network: MemoryTransport, clock: FakeClock, **options: object) -> None:
-        self.client: RealtimeClient = make(link_factory=network, clock=clock, **{"reconnect_jitter": 0, **options})
+    def __init__(self, make: Make, network: MemoryTransport, clock: FakeClock, listening: Record) -> None:
+        self.client: RealtimeClient = make(link_factory=network, clock=clock, reconnect_jitter=0)
         self.clock = clock
+        self._listening = listening
         self.events, self.changes = Record(), Record()
         self.client.on("*", self.events)
         connect_and_settle(self.client)
         self.client.on_status(self.changes)
         self.link: MemoryLink = network.current
+        self._listening.wait_for(1)
 
     def hear(self, *messages: str | dict[str, object]) -> None:
-        """Let messages arrive, and wait until the client has them."""
+        """Let messages arrive, and wait until callbacks have them."""
         count = len(self.events.items) + len(messages)
-        self.link.put(*messages)
+        self.hear_anything(*messages)
         self.events.wait_for(count)
+
+    def hear_anything(self, *messages: str | dict[str, object]) -> None:
+        """Let messages arrive, well-formed or not, and wait until the reader has noted that and listens again."""
+        turns = len(self._listening.items)
+        self.link.put(*messages)
+        self._listening.wait_for(turns + 1)
+
+    def hear_pong_frame(self, payload: bytes) -> None:
+        """Let a pong frame arrive, and wait until the reader has noted that and listens again."""
+        turns = len(self._listening.items)
+        self.link.pong(payload)
+        self._listening.wait_for(turns + 1)
 
     def advance(self, seconds: float) -> None:
         self.clock.wait_for_waiters(1)
@@ -92,8 +106,8 @@ class Follow:
 
 
 @pytest.fixture
-def follow(make: Make, network: MemoryTransport, clock: FakeClock) -> Follow:
-    return Follow(make, network, clock)
+def follow(make: Make, network: MemoryTransport, clock: FakeClock, listening: Record) -> Follow:
+    return Follow(make, network, clock, listening)
 
 
 def test_heartbeat_timeout_comes_exactly_after_an_unanswered_heartbeat(follow: Follow) -> None:
@@ -145,7 +159,7 @@ def test_heartbeat_a_malformed_message_is_life(follow: Follow) -> None:
     for turn in range(1, 5):
         follow.advance(30)
         follow.clock.advance(1)
-        follow.link.put("not JSON")
+        follow.hear_anything("not JSON")
         errors.wait_for(turn)
     assert follow.changes.items == []
 
@@ -164,9 +178,7 @@ def test_latency_is_the_time_to_the_pong_message(follow: Follow) -> None:
 def test_latency_is_the_time_to_the_pong_frame(follow: Follow) -> None:
     follow.advance(30)
     follow.clock.advance(0.125)
-    follow.link.pong(follow.link.pings[-1])
-    follow.clock.advance(0)
-    follow.hear({"type": "marker"})
+    follow.hear_pong_frame(follow.link.pings[-1])
     assert follow.client.status.latency == 0.125
     follow.clock.advance(1)
     follow.hear({"type": "pong"})  # the second answer to the same heartbeat
@@ -292,6 +304,5 @@ def test_is_stale_counts_the_answers_to_heartbeats_as_life(follow: Follow) -> No
     follow.clock.advance(10)
     assert store.is_stale(5) is True
     assert store.is_stale(10) is False
-    follow.link.pong(b"")
-    follow.hear({"type": "marker"})
+    follow.hear_pong_frame(b"")
     assert store.is_stale(5) is False

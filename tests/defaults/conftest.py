@@ -7,9 +7,9 @@ import time
 import pytest
 
 from realtime_client.testing import FakeClock
-from tests.client.conftest import make, network, no_proxy_of_the_machine, nothing_is_left, server
+from tests.client.conftest import listening, make, network, no_proxy_of_the_machine, nothing_is_left, server
 
-__all__ = ["clock", "make", "network", "no_proxy_of_the_machine", "nothing_is_left", "server"]
+__all__ = ["clock", "listening", "make", "network", "no_proxy_of_the_machine", "nothing_is_left", "server"]
 
 
 @pytest.fixture

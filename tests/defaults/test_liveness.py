@@ -9,8 +9,7 @@ import pytest
 
 from realtime_client import ConnectionState, HeartbeatTimeout
 from realtime_client._core.frames import PING, encode_frame
-from realtime_client.testing import FakeClock, FakeServer, MemoryLink, MemoryTransport
-from realtime_client.transports.base import Received
+from realtime_client.testing import FakeClock, FakeServer, MemoryTransport
 from tests.client.conftest import Make
 from tests.client.recording import PATIENCE, Record, anomaly, connect_and_settle
 from tests.outages.waiting import wait_for_plan
@@ -18,19 +17,6 @@ from tests.outages.waiting import wait_for_plan
 NOTICED_WITHIN = 41.0
 STEP = 0.25
 """How far the fake clock goes at a time."""
-
-
-@pytest.fixture
-def listening(monkeypatch: pytest.MonkeyPatch) -> Record:
-    """Called by the reader each time it has dealt with all that came, and begins to listen again."""
-    turns, receive = Record(), MemoryLink.receive
-
-    def receive_and_tell(link: MemoryLink) -> Received:
-        turns(link)
-        return receive(link)
-
-    monkeypatch.setattr(MemoryLink, "receive", receive_and_tell)
-    return turns
 
 
 @pytest.mark.parametrize("last_heard", [0.0, 0.25, 15.0, 29.75, 30.25, 39.75, 44.0, 59.75, 60.25, 1234.5])

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.client.conftest import clock, make, network, no_proxy_of_the_machine, nothing_is_left, server
+from tests.client.conftest import clock, listening, make, network, no_proxy_of_the_machine, nothing_is_left, server
 
-__all__ = ["clock", "make", "network", "no_proxy_of_the_machine", "nothing_is_left", "server"]
+__all__ = ["clock", "listening", "make", "network", "no_proxy_of_the_machine", "nothing_is_left", "server"]

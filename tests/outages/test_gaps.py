@@ -87,6 +87,11 @@ def cut(network: MemoryTransport, connections: int = 1) -> None:
     network.wait_for_open(connections + 1)
 
 
+def told_of_both(told: Record) -> None:
+    """Wait until callbacks have heard of the second connection."""
+    told.wait_until(lambda items: items.count("CONNECTED") == 2)
+
+
 def in_store(client: RealtimeClient, *ids: int) -> None:
     """Wait until logs are in the store."""
     wanted = {f"log-{number}" for number in ids}
@@ -106,6 +111,7 @@ def test_connected_then_the_backfill_in_the_order_of_time_then_the_gap_then_the_
     in_store(client, 10, 11)
     network.current.put(anomaly(12))
     in_store(client, 12)
+    told_of_both(told)
     assert line(told)[-1] == "CONNECTED"
     poller.release()
     told.wait_until(lambda items: items and items[-1] == "STREAM log-12")
@@ -225,6 +231,7 @@ def test_backfill_timeout_is_exact(network: MemoryTransport, clock: FakeClock, m
     clock.wait_for_waiters(1)
     clock.advance(4.9)
     clock.wait_for_waiters(1)
+    told_of_both(told)
     assert line(told)[-1] == "CONNECTED"
     clock.advance(0.2)
     told.wait_until(lambda items: items and items[-1] == "STREAM log-1")
@@ -374,7 +381,7 @@ def test_who_subscribes_during_the_backfill_has_that_order_too(kind: str, networ
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
 def test_the_overflow_policy_holds_while_events_are_held_back(
-    overflow: str, network: MemoryTransport, make: Make
+    overflow: str, network: MemoryTransport, listening: Record, make: Make
 ) -> None:
     poller = GatedPoller({"logs": [log(number, timestamp=at(number)) for number in range(1, 6)]})
     client = make(link_factory=network, poller=poller, overflow=overflow, max_pending_events=4, **FILLING)
@@ -386,6 +393,8 @@ def test_the_overflow_policy_holds_while_events_are_held_back(
     network.current.put(*(anomaly(number) for number in range(10, 20)))
     in_store(client, *range(10, 20))  # the store has them all at once, whatever the policy
     assert client.is_connected
+    if overflow != "block":  # the lanes have them a moment later; then the reader listens again
+        listening.wait_until(lambda links: links.count(network.current) == 2)
     poller.release()
     gap = gap_of(told)
     assert gap.recovered == 5
@@ -562,16 +571,20 @@ class Feed:
 
     Attributes:
         down: While it is set, the poller fails.
+        may_answer: While it is not set, the poller takes its time.
         asked: What it was asked from, each time.
     """
 
     def __init__(self, *minutes: int) -> None:
         self._minutes = minutes
         self.down = threading.Event()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.asked = Record()
 
     def __call__(self, since: datetime) -> Any:
         self.asked(since.minute)
+        assert self.may_answer.wait(PATIENCE)
         if self.down.is_set():
             raise PollError("down", status=503)
         return {"logs": [log(minute, timestamp=at(minute)) for minute in self._minutes if minute > since.minute]}
@@ -620,9 +633,12 @@ def test_the_last_poll_of_an_outage_asks_from_the_last_answer_on_not_from_the_ne
     feed.asked.wait_for(1)  # and fails: nothing of the outage is known yet
     told.wait_until(lambda items: "UNAVAILABLE" in items)
     feed.down.clear()
+    feed.may_answer.clear()
     network.accept()
     client.reconnect(PATIENCE)
     network.current.put(anomaly(10, timestamp=at(10)))
+    in_store(client, 10)
+    feed.may_answer.set()
     gap = gap_of(told)
     assert feed.asked.items == [1, 1]
     assert (gap.complete, gap.recovered) == (True, 2)

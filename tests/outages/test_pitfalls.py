@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import signal
 import socket
 import threading
 import time
+import tracemalloc
 from typing import Any
 
 import attrs
@@ -17,12 +17,14 @@ import pytest
 from realtime_client import (
     ClientClosed,
     ClientConfig,
+    ConnectError,
     ConnectionState,
     ConnectTimeout,
     HandshakeRejected,
     HeartbeatTimeout,
     MessageTooLarge,
     RealtimeClient,
+    RealtimeError,
 )
 from realtime_client._core.backoff import Attempts
 from realtime_client.status import RetryDecision
@@ -45,9 +47,20 @@ from realtime_client.testing import (
 )
 from realtime_client.transports import opening, websocket
 from tests.client.conftest import Make
-from tests.client.recording import PATIENCE, QUICK, Record, Stopwatch, Task, alert, anomaly, numbers, own_threads
-from tests.outages.processes import in_child, run_script
-from tests.outages.waiting import in_turn, wait_for_plan
+from tests.client.recording import (
+    PATIENCE,
+    QUICK,
+    Record,
+    Stopwatch,
+    Task,
+    alert,
+    anomaly,
+    numbers,
+    own_threads,
+    states,
+)
+from tests.outages.processes import in_child, run_script, see_at_once
+from tests.outages.waiting import in_turn, wait_for_plan, wait_until_ended
 
 # Close hangs, or does nothing.
 
@@ -62,6 +75,7 @@ def test_close_from_another_thread_ends_whatever_the_client_is_blocked_in(peer: 
         with Stopwatch() as took:
             client.close()
         assert took.seconds < 1
+        wait_until_ended("rtc-")  # a tenth of a second is kept for that, which a busy machine may exceed
         assert own_threads(client) == []
         with pytest.raises(ClientClosed):
             waiting.result(1)
@@ -99,7 +113,7 @@ def test_closed_means_closed(when: str, network: MemoryTransport, make: Make) ->
     if when == "in the dial":
         network.hang()
     network.current.lose()
-    changes.wait_until(lambda items: items[-1].current.state is ConnectionState.RECONNECTING)
+    changes.wait_until(lambda items: "reconnecting" in states(items))
     if when == "in the dial":
         network.wait_for_links(2)
     client.close()
@@ -364,9 +378,13 @@ def test_exit_prints_nothing_and_takes_no_time(server: FakeServer) -> None:
     client.connect()
     print(time.monotonic())
     """
-    finished = run_script(text, server.url)
-    assert (finished.errors, finished.code) == ("", 0)
-    assert finished.at - float(finished.lines[-1]) < 0.5
+
+    def run() -> float:
+        finished = run_script(text, server.url)
+        assert (finished.errors, finished.code) == ("", 0)
+        return finished.at - float(finished.lines[-1])
+
+    see_at_once(run)
 
 
 def test_sigint_is_the_applications(server: FakeServer, make: Make) -> None:
@@ -389,26 +407,38 @@ def test_sigint_is_the_applications(server: FakeServer, make: Make) -> None:
 # Size, security, secrets.
 
 
+FLOOD = 5000
+HEAD = b"HTTP/1.1 101 Switching Protocols\r\n"
+FRAGMENT = b"\x7e\xff\xff" + b"x" * 65535
+
+
 @pytest.mark.parametrize(
-    "attack",
+    ("attack", "error"),
     [
-        [accept(), send_raw(b"\x81\x7f\x00\x00\x00\x7f\xff\xff\xff\xff"), garbage(1 << 20)],
-        [accept(), repeat(None, send_raw(b"\x01\x7e\xff\xff" + b"x" * 65535)), stall()],
-        [send_raw(b"HTTP/1.1 101 Switching Protocols\r\n"), repeat(None, send_raw(b"X-More: " + b"y" * 900 + b"\r\n"))],
-        [accept(), repeat(5000, lambda turn: send_raw(b"\x89\x7d" + b"p" * 125))],
+        ([accept(), send_raw(b"\x81\x7f\0\0\0\x7f\xff\xff\xff\xff"), garbage(1 << 20)], MessageTooLarge),
+        ([accept(), send_raw(b"\x01" + FRAGMENT), repeat(None, send_raw(b"\0" + FRAGMENT))], MessageTooLarge),
+        ([send_raw(HEAD), repeat(None, send_raw(b"X-More: " + b"y" * 900 + b"\r\n"))], ConnectError),
+        ([accept(), repeat(FLOOD, send_raw(b"\x89\x7d" + b"p" * 125))], None),
     ],
     ids=["huge frame", "endless fragments", "endless head", "ping flood"],
 )
-def test_memory_does_not_grow_with_what_a_server_sends(attack: list[Any], make: Make) -> None:
+def test_memory_does_not_grow_with_what_a_server_sends(
+    attack: list[Any], error: type[RealtimeError] | None, make: Make
+) -> None:
     with FakeServer(then=attack) as server:
-        client, changes = make(server.url, max_message_bytes=1 << 16, connect_timeout=2, **QUICK), Record()
-        client.on_status(changes)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        client.connect(wait=False)
-        changes.wait_until(lambda items: items and (items[-1].current.connected or items[-1].current.last_error))
-        server.wait_for_attempts(2) if "head" in repr(attack) else None
-        client.close()
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # KiB
+        client, errors = make(server.url, max_message_bytes=1 << 16, connect_timeout=2, **QUICK), Record()
+        client.on_status(lambda change: errors(type(change.current.last_error)))
+        tracemalloc.start()
+        try:
+            client.connect(wait=False)
+            if error is None:
+                server.wait_for_frame("pong", PATIENCE, FLOOD)  # it answers them all
+            else:
+                errors.wait_until(lambda items: error in items)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 2 << 20  # of which 1.3 MiB are the server's record of the pongs that it got
 
 
 def test_a_message_over_the_limit_is_refused_at_its_header(make: Make) -> None:

@@ -784,6 +784,7 @@ def test_the_stream_takes_over_with_its_first_message(network: MemoryTransport, 
     *rest, last = numbers(events.wait_for(count + 1))
     assert rest == list(range(1, count + 1))
     assert last == 10_000
+    changes.wait_until(lambda seen: seen[-1].current.transport is Transport.WEBSOCKET)  # after the event that proved it
     transports = [change.current.transport for change in changes.items]
     told = [one for one, before_it in zip(transports, [None, *transports], strict=False) if one is not before_it]
     assert told == [Transport.NONE, Transport.POLLING, Transport.WEBSOCKET]
