@@ -456,6 +456,9 @@ class DashboardStore:
         self._lock = threading.Lock()
         self._waiters = set()
         self._touched = False
+        # The thread that was changing it may have been cut off in the middle, its own counting with it.
+        self._arrivals = max((arrival for _, arrival, _ in self._recent.values()), default=0)
+        self._in_order, self._last_at = False, None
         self._watchers.after_fork()
 
     def _forget(self, subscription: Subscription) -> None:
@@ -520,7 +523,8 @@ class DashboardStore:
     def _put_in_order(self) -> None:
         if not self._in_order:
             self._recent = {entry[2].id: entry for entry in sorted(self._recent.values())}
-            self._in_order, self._last_at = True, next(reversed(self._recent.values()))[0]
+            self._in_order = True
+            self._last_at = max((at for at, _, _ in self._recent.values()), default=None)
 
     def _wake_waiters(self) -> None:
         for waker in self._waiters:

@@ -829,3 +829,11 @@ def test_a_server_that_invents_names_of_figures_costs_no_time_that_grows_with_th
     apply(store, stats(**{f"n{i}": i for i in range(FURTHER_LIMIT + 5_000)}))
     assert names.walks <= 1
     assert list(store.stats.extra) == [f"n{i}" for i in range(5_000, FURTHER_LIMIT + 5_000)]
+
+
+def test_in_a_forked_child_the_store_goes_on_wherever_the_parents_writer_was_cut_off(store: DashboardStore) -> None:
+    apply(store, anomaly("a", 1), anomaly("b", 2), anomaly("c", 3))
+    store._arrivals, store._last_at = 1, at(1)  # as if that thread had not come to write them back
+    store.after_fork()
+    apply(store, anomaly("d", 2), anomaly("e", 2))
+    assert ids(store) == ["c", "e", "d", "b", "a"]

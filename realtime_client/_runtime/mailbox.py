@@ -28,6 +28,9 @@ MAX_REPORTS = 1_000
 """How many reports (see `Mailbox.report`) may wait."""
 ABANDONED_CHECK = 0.2
 """How often, in seconds, one who waits for room looks whether the consumer has gone without a word."""
+CROWD = 20
+"""From how many events on a producer stands back for the consumer that it has woken, because it may bring more at once.
+With fewer it is about to wait itself."""
 LONGEST_COURTESY = 0.005
 """How long a producer stands back for the consumer that it has woken, in seconds; usually it is microseconds."""
 
@@ -124,7 +127,8 @@ class Mailbox:
                 self._append_fitting(events, sizes, through_hold=through_hold)
             self._note_high_water()
             dropped = self._dropped.total() - before
-        if awaited:
+            woken = awaited and not self._awaited
+        if woken and len(events) >= CROWD:
             # The consumer slept and has been woken. It comes first: else this thread would keep the interpreter to
             # itself for CPython's switch interval, and events would pile up, grow cold in the processor's cache and
             # old enough for the garbage collector's costly generations. No user code stands between a consumer that

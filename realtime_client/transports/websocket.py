@@ -79,7 +79,7 @@ class WebSocketLink:
         self._stream: Stream | None = None
         self._frames = FrameReader(max_message_bytes=config.max_message_bytes)
         self._first = b""
-        self._ending: Close | Violation | None = None  # read, and still to be answered
+        self._ending: Close | Violation | None = None  # read, and to be answered by the next receive()
         self._failure: ConnectionLost | None = None  # the first reason to end; written once
         self._leaving = False
 
@@ -211,16 +211,17 @@ class WebSocketLink:
         messages = [item for item in items if isinstance(item, (str, bytes))]
         pong = None
         if len(messages) < len(items):  # seldom: most reads give messages alone
+            last = items[-1]
+            if isinstance(last, (Close, Violation)):
+                # The next receive() answers it: how the network cut the bytes must not decide whether the messages
+                # before it were out of our hands, and perhaps answered, by then.
+                self._ending = last
             for item in items:
                 if isinstance(item, Ping):
                     if self._failure is None:  # each answer may take its time, but not after one that did not get out
                         self._answer(ABNF.OPCODE_PONG, item.payload)
                 elif isinstance(item, Pong):
                     pong = item.payload
-                elif isinstance(item, (Close, Violation)):
-                    # The next receive() answers it: how the network cut the bytes must not decide whether the messages
-                    # before it were out of our hands, and perhaps answered, by then.
-                    self._ending = item
         return Received(messages, len(data), pong)
 
     def _answer(self, opcode: int, payload: bytes) -> None:
@@ -232,44 +233,33 @@ class WebSocketLink:
             self._fail(_broken_while_sending(error))  # the next receive() tells it
 
     def _end(self, ending: Close | Violation) -> None:
+        """Answer the end, and let it happen (RFC 6455 sections 7.1.2 and 7.1.7)."""
+        assert self._stream is not None
+        if isinstance(ending, Violation):
+            self._answer(ABNF.OPCODE_CLOSE, close_payload(ending.code, ending.reason))
+        elif not self._leaving:
+            self._answer(ABNF.OPCODE_CLOSE, close_payload(ending.code) if ending.code != 1005 else b"")
+        self._stream.drain(LAST_WORDS)
+        self.fail(self._verdict_on(ending))
+
+    def _verdict_on(self, ending: Close | Violation) -> ConnectionLost:
+        """Why the connection ends, as RFC 6455 section 7.1 has it."""
         if isinstance(ending, Close):
-            self._closed_by_peer(ending)
-        else:
-            self._refuse(ending)
-
-    def _closed_by_peer(self, close: Close) -> None:
-        assert self._stream is not None
-        if not self._leaving:
-            self._answer(ABNF.OPCODE_CLOSE, close_payload(close.code) if close.code != 1005 else b"")
-        self._stream.drain(LAST_WORDS)
-        words = f" {close.reason!r}" if close.reason else ""
-        self.fail(
-            ConnectionLost(
-                f"the server closed the connection with {close.code}{words}", code=close.code, reason=close.reason
+            words = f" {ending.reason!r}" if ending.reason else ""
+            return ConnectionLost(
+                f"the server closed the connection with {ending.code}{words}", code=ending.code, reason=ending.reason
             )
-        )
-
-    def _refuse(self, violation: Violation) -> None:
-        """Fail the connection as RFC 6455 section 7.1.7 has it."""
-        assert self._stream is not None
-        self._answer(ABNF.OPCODE_CLOSE, close_payload(violation.code, violation.reason))
-        self._stream.drain(LAST_WORDS)
-        if violation.code == 1009:
+        if ending.code == 1009:
             limit = self._config.max_message_bytes
-            self.fail(
-                MessageTooLarge(
-                    f"a message of at least {violation.size} bytes is over max_message_bytes ({limit})",
-                    size=violation.size,
-                    limit=limit,
-                )
+            return MessageTooLarge(
+                f"a message of at least {ending.size} bytes is over max_message_bytes ({limit})",
+                size=ending.size,
+                limit=limit,
             )
-            return
-        error = ProtocolError(
-            f"the server broke the protocol: {violation.reason}", code=violation.code, reason=violation.reason
-        )
-        if violation.code == 1007:
-            error.__cause__ = MalformedMessage("invalid UTF-8", payload=violation.payload.decode("utf-8", "replace"))
-        self.fail(error)
+        error = ProtocolError(f"the server broke the protocol: {ending.reason}", code=ending.code, reason=ending.reason)
+        if ending.code == 1007:
+            error.__cause__ = MalformedMessage("invalid UTF-8", payload=ending.payload.decode("utf-8", "replace"))
+        return error
 
     def send(self, text: str, timeout: float) -> None:
         """See `Link.send`."""
@@ -307,7 +297,8 @@ class WebSocketLink:
 
     def _fail(self, error: ConnectionLost) -> ConnectionLost:
         """Fail, and return the reason that counts, which may be an earlier one."""
-        self.fail(error)
+        # What cannot be written any more after the peer has ended the connection fails because of that.
+        self.fail(error if self._ending is None else self._verdict_on(self._ending))
         return self._failure or error
 
     def release(self) -> None:

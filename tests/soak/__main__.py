@@ -4,7 +4,8 @@ usage: python -m tests.soak [--minutes N] [--seed S] [--clients 20] [--json FILE
        python -m tests.soak --peers [--faults 50] [--seed S] [--json FILE]
        python -m tests.soak --herd [--clients 50] [--seed S] [--json FILE]
 
-The exit code is 1 where anything was doubled, out of order, lost without a word, or has grown.
+The exit code is 1 where this client doubled anything, gave it out of order, lost it without a word, has grown, did not
+come back, or came back in a crowd.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from tests.soak.herd import scatter
 from tests.soak.run import Soak
 
 SAMPLES = 6
+AWAY = 15
+"""Seconds for which the herd's server is away."""
+CROWD = 16
+"""The most attempts of the herd in a tenth of a second."""
 
 
 def main() -> int:
@@ -43,14 +48,23 @@ def main() -> int:
     violations: list[str] = []
     if arguments.peers:
         result = compare(faults=arguments.faults, seed=arguments.seed, say=say)
+        ours = result["clients"]["realtime_client"]["all"]
+        wrong = ("ended_for_good", "unnoticed", "lost_without_a_word", "wrong")
+        violations = [f"{ours[name]} x {name.replace('_', ' ')}" for name in wrong if ours[name]]
     elif arguments.herd:
-        result = attrs.asdict(scatter(clients=arguments.clients or 50, away=15, seed=arguments.seed))
+        herd = scatter(clients=arguments.clients or 50, away=AWAY, seed=arguments.seed)
+        command = f"python -m tests.soak --herd --clients {herd.clients} --seed {arguments.seed}"
+        result = {"command": command, "away": AWAY, **attrs.asdict(herd)}
+        violations += [f"{herd.clients - herd.back} clients did not come back"] * (herd.back < herd.clients)
+        violations += [f"{herd.peak} attempts in a tenth of a second"] * (herd.peak > CROWD)
     else:
         clients = arguments.clients or 20
         soak = Soak(seconds=arguments.minutes * 60, seed=arguments.seed, clients=clients, samples=SAMPLES, say=say)
         report = soak.run()
         violations, result = report.violations, report.result
     write(result, arguments.json)
+    for violation in violations:
+        say(violation)
     return 1 if violations else 0
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from realtime_client import ClientConfig, ConnectionLost
 from realtime_client._core.frames import CLOSE, TEXT, close_payload, encode_frame
-from realtime_client.testing import FakeServer, accept, send_raw, wait_for_message
+from realtime_client.testing import FakeServer, accept, reset, send_raw, wait_for_message
 from realtime_client.transports.websocket import WebSocketDialer, WebSocketLink
 from tests.client.recording import PATIENCE
 
@@ -62,3 +62,24 @@ def test_a_link_that_has_failed_meanwhile_answers_no_end(server: FakeServer, lin
     connection = server.wait_for_connection()
     connection.wait_closed(PATIENCE)
     assert connection.frames == ()
+
+
+def test_a_write_that_fails_after_the_peers_close_does_not_hide_its_code(
+    server: FakeServer, link: WebSocketLink
+) -> None:
+    """The code decides what is done next: 1013 asks for patience, a broken connection does not."""
+    server.add_script(accept(), send_raw(MESSAGE + encode_frame(CLOSE, close_payload(1013, "later"))), reset())
+    link.open(time.monotonic() + PATIENCE)
+    assert link.receive().messages == ['"last words"']
+    server.wait_for_connection().wait_closed(PATIENCE)
+
+    def send_until_it_fails() -> None:  # the first ones may get into the kernel's buffer
+        for _ in range(1_000):
+            link.send('"too late"', PATIENCE)
+
+    with pytest.raises(ConnectionLost) as caught:
+        send_until_it_fails()
+    assert (caught.value.code, caught.value.reason) == (1013, "later")
+    with pytest.raises(ConnectionLost) as again:
+        link.receive()
+    assert again.value is caught.value
