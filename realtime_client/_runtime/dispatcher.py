@@ -131,6 +131,7 @@ class CallbackLane(Lane):
                     before, now = now, monotonic()
                     if now - before > SLOW_CALLBACK:
                         self._warn_slow(subscription, now - before)
+                        now = monotonic()  # what the log took is nobody's
             if newest is not None:
                 self._delivered(newest, count)
         finally:

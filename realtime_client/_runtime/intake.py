@@ -27,9 +27,8 @@ logger = logging.getLogger("realtime_client")
 
 DROP_WARNING_INTERVAL = 60.0
 BATCH = 200
-"""How many messages are taken from bytes to callbacks at once. What one read has brought may be thousands; so few
-events are gone again before CPython's garbage collector counts enough new objects to look at them (700, section
-"gc.set_threshold" of its documentation), and they stay in the processor's cache."""
+"""How many messages are taken from bytes to callbacks at once. What one read has brought may be hundreds; fewer at a
+time stay in the processor's cache, and leave the garbage collector less that is alive when it comes by."""
 EVENT_SIZE = 512
 """What a polled event counts for in ``max_pending_bytes``: its own message was never seen."""
 

@@ -6,7 +6,6 @@ and are never dropped. Both keep one order. Everything moves in runs of events: 
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -28,11 +27,6 @@ MAX_REPORTS = 1_000
 """How many reports (see `Mailbox.report`) may wait."""
 ABANDONED_CHECK = 0.2
 """How often, in seconds, one who waits for room looks whether the consumer has gone without a word."""
-CROWD = 20
-"""From how many events on a producer stands back for the consumer that it has woken, because it may bring more at once.
-With fewer it is about to wait itself."""
-LONGEST_COURTESY = 0.005
-"""How long a producer stands back for the consumer that it has woken, in seconds; usually it is microseconds."""
 
 
 class Notice(NamedTuple):
@@ -82,8 +76,6 @@ class Mailbox:
         # them would leave the lock in the wrong hands. The consumer may be a user's main thread; a producer never is.
         self._waker: Inbox[bool] = Inbox()
         self._awaited = False  # whether the consumer waits, or is about to, for the waker
-        self._turn = threading.Lock()  # locked until the consumer has woken up; see put()
-        self._turn.acquire()
         self._room = threading.Condition(self._lock)
         self._queue: deque[_Chunk | Notice] = deque()
         self._hand = _Chunk(deque(), [])
@@ -116,9 +108,6 @@ class Mailbox:
         if not events:
             return 0
         with self._lock:
-            awaited = self._awaited
-            if awaited:
-                self._turn.acquire(blocking=False)  # it may be free since a wake-up for which nobody stood back
             before = self._dropped.total()
             if self._overflow == "drop_oldest" and not self.closed:
                 self._append(events, sizes, through_hold=through_hold)
@@ -126,15 +115,7 @@ class Mailbox:
             else:
                 self._append_fitting(events, sizes, through_hold=through_hold)
             self._note_high_water()
-            dropped = self._dropped.total() - before
-            woken = awaited and not self._awaited
-        if woken and len(events) >= CROWD:
-            # The consumer slept and has been woken. It comes first: else this thread would keep the interpreter to
-            # itself for CPython's switch interval, and events would pile up, grow cold in the processor's cache and
-            # old enough for the garbage collector's costly generations. No user code stands between a consumer that
-            # sleeps and its turn, so this waits for nobody's callback.
-            self._turn.acquire(timeout=LONGEST_COURTESY)
-        return dropped
+            return self._dropped.total() - before
 
     def tell(self, notice: Notice, *, through_hold: bool = False) -> None:
         """Add a notice, behind everything that was put before; with ``through_hold`` before what is held."""
@@ -238,8 +219,6 @@ class Mailbox:
                 self._awaited = True
             # A wake-up that nobody waits for any more, after a time-out, is found here once, and does no harm.
             self._clock.get(self._waker, left)
-            with contextlib.suppress(RuntimeError):  # it is free already
-                self._turn.release()
 
     # Both
 

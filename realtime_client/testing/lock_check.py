@@ -20,9 +20,7 @@ PACKAGE = __name__.partition(".")[0]
 NOT_WATCHED = f"{PACKAGE}.testing"
 """The kit stands for the world around the client: the network, the server, the time. It has laws of its own."""
 
-SIGNALS = frozenset(
-    {(f"{PACKAGE}.patience", "_bell"), (f"{PACKAGE}._runtime.mailbox", "_turn"), (f"{PACKAGE}.handles", "_given_back")}
-)
+SIGNALS = frozenset({(f"{PACKAGE}.patience", "_bell"), (f"{PACKAGE}.handles", "_given_back")})
 """Locks that guard nothing: one thread waits until another releases them, or they are taken once and for ever."""
 IO_LOCKS = frozenset({(f"{PACKAGE}.transports.streams", name) for name in ("_write_lock", "_io_lock")})
 """A link's own: they serialise its I/O, so that it happens under them; and the second may be taken under the first."""

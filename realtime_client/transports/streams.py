@@ -63,7 +63,7 @@ class Stream(abc.ABC):
         finally:
             self._write_lock.release()
         try:
-            self._write_what_waits(timeout)
+            self._write_what_waits(deadline)
         except OSError:
             # What came to grief is an answer of the reader's: this one's message is out, and its caller is told so. An
             # unknown part of the answer is on the wire, and the reader finds the end.
@@ -73,7 +73,7 @@ class Stream(abc.ABC):
     def send_soon(self, data: bytes, timeout: float) -> None:
         """Write now if nobody else does; else whoever does writes this next, so that the reader need not wait."""
         self._soon.append(data)
-        self._write_what_waits(timeout)
+        self._write_what_waits(time.monotonic() + timeout)
 
     def drain(self, timeout: float) -> None:
         """Say that no more will be written, then read and discard until the peer's end, for a while.
@@ -86,9 +86,7 @@ class Stream(abc.ABC):
             # After a write that is under way, and after the last words, which may wait for that.
             if self._write_lock.acquire(timeout=timeout):
                 try:
-                    with contextlib.suppress(IndexError):
-                        while True:
-                            self._write(self._soon.popleft(), deadline)
+                    self._empty_soon(deadline)
                 finally:
                     self._write_lock.release()
             socket.socket.shutdown(self._sock, socket.SHUT_WR)
@@ -103,15 +101,18 @@ class Stream(abc.ABC):
         if self._write_lock.acquire(timeout=timeout):
             self._write_lock.release()
 
-    def _write_what_waits(self, timeout: float) -> None:
+    def _write_what_waits(self, deadline: float) -> None:
         # Whoever held the lock looks again after releasing it: nothing is left behind by one who came in between.
         while self._soon and self._write_lock.acquire(blocking=False):
             try:
-                with contextlib.suppress(IndexError):
-                    while True:
-                        self._write(self._soon.popleft(), time.monotonic() + timeout)
+                self._empty_soon(deadline)
             finally:
                 self._write_lock.release()
+
+    def _empty_soon(self, deadline: float) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._write(self._soon.popleft(), deadline)
 
     def _write(self, data: bytes, deadline: float) -> None:
         self.sent += len(data)

@@ -235,10 +235,9 @@ class WebSocketLink:
     def _end(self, ending: Close | Violation) -> None:
         """Answer the end, and let it happen (RFC 6455 sections 7.1.2 and 7.1.7)."""
         assert self._stream is not None
-        if isinstance(ending, Violation):
-            self._answer(ABNF.OPCODE_CLOSE, close_payload(ending.code, ending.reason))
-        elif not self._leaving:
-            self._answer(ABNF.OPCODE_CLOSE, close_payload(ending.code) if ending.code != 1005 else b"")
+        if not self._leaving:  # else the close frame that may be sent has been (section 5.5.1)
+            reason = ending.reason if isinstance(ending, Violation) else ""
+            self._answer(ABNF.OPCODE_CLOSE, close_payload(ending.code, reason))
         self._stream.drain(LAST_WORDS)
         self.fail(self._verdict_on(ending))
 

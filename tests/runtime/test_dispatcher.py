@@ -349,6 +349,26 @@ def test_a_slow_callback_is_named_once_with_what_waits_behind_it(bench: Bench, l
     assert len(log.records) == 2
 
 
+def test_a_slow_log_is_not_blamed_on_the_next_callback(
+    bench: Bench, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(event: Event) -> None:
+        bench.clock.advance(SLOW_CALLBACK + 1)
+
+    bench.on("pong", slow)
+    bench.listen("pong")
+    emit = log.handler.emit
+
+    def emit_slowly(record: logging.LogRecord) -> None:
+        emit(record)
+        bench.clock.advance(SLOW_CALLBACK + 5)
+
+    monkeypatch.setattr(log.handler, "emit", emit_slowly)
+    bench.put(Pong())
+    bench.run()
+    assert [message.split()[1] for _, _, message in log.record_tuples] == [name_of(slow)]
+
+
 def test_a_callback_that_fails_slowly_is_named_too(bench: Bench, log: pytest.LogCaptureFixture) -> None:
     def slow(event: Event) -> None:
         bench.clock.advance(SLOW_CALLBACK + 1)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from realtime_client._runtime.clock import Clock, Inbox
-from realtime_client._runtime.mailbox import ABANDONED_CHECK, CROWD, MAX_REPORTS, Mailbox, Notice, Run
+from realtime_client._runtime.mailbox import ABANDONED_CHECK, MAX_REPORTS, Mailbox, Notice, Run
 from realtime_client.events import Event, UnknownEvent
 from realtime_client.testing import FakeClock
 
@@ -721,64 +721,3 @@ def test_nothing_is_lost_or_doubled_between_threads(overflow: str, elsewhere: Th
         told = [one.argument for one in found if isinstance(one, Notice) and one.topic == name]
         assert told == sorted(told)
         assert told[-1] == each
-
-
-class Turn:
-    """Stands for the lock at which a producer stands back; notes whether one did."""
-
-    def __init__(self, real: Any) -> None:
-        self.real = real
-        self.stood_back: list[bool] = []
-        self.wake_ups = 0
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if blocking:
-            self.stood_back.append(self.real.acquire(timeout=timeout))
-            return self.stood_back[-1]
-        return bool(self.real.acquire(blocking=False))
-
-    def release(self) -> None:
-        self.wake_ups += 1
-        self.real.release()
-
-
-@pytest.mark.parametrize("wake_first", [False, True])
-def test_a_producer_of_many_stands_back_for_the_consumer_that_it_has_woken(
-    wake_first: bool, elsewhere: ThreadPoolExecutor
-) -> None:
-    clock = Observed()
-    mailbox = make(clock=clock)
-    turn = mailbox._turn = Turn(mailbox._turn)  # type: ignore[assignment]
-    taking = elsewhere.submit(lambda: [mailbox.take(PATIENCE), mailbox.take(PATIENCE)])
-    clock.somebody_waits()
-    if wake_first:  # a wake-up for which nobody stands back leaves nothing behind that counts for the next one
-        mailbox.tell(Notice("news"))
-        clock.somebody_waits()
-    before = turn.wake_ups
-    put(mailbox, *range(CROWD))
-    assert (turn.stood_back, turn.wake_ups) == ([True], before + 1)
-    if not wake_first:
-        mailbox.tell(Notice("news"))
-    first, second = taking.result(PATIENCE)
-    assert (isinstance(first, Notice), isinstance(second, Notice)) == (wake_first, not wake_first)
-
-
-def test_a_producer_stands_back_neither_for_few_nor_for_a_busy_consumer_nor_for_one_that_it_has_not_woken(
-    elsewhere: ThreadPoolExecutor,
-) -> None:
-    clock = Observed()
-    mailbox = make(clock=clock)
-    turn = mailbox._turn = Turn(mailbox._turn)  # type: ignore[assignment]
-    put(mailbox, *range(CROWD))  # nobody waits
-    assert rest(mailbox) == list(range(CROWD))
-    taking = elsewhere.submit(mailbox.take, PATIENCE)
-    clock.somebody_waits()
-    put(mailbox, *range(CROWD - 1))
-    assert isinstance(taking.result(PATIENCE), deque)
-    mailbox.close()
-    taking = elsewhere.submit(mailbox.take, PATIENCE)
-    clock.somebody_waits()
-    put(mailbox, *range(CROWD))  # dropped: it is closed
-    mailbox.tell(Notice("end"))
-    assert isinstance(taking.result(PATIENCE), Notice)
-    assert turn.stood_back == []
