@@ -33,7 +33,9 @@ def follow(name, url):
         error = change.current.last_error
         if error is not None and not told.is_set():
             seconds = round(time.monotonic() - began, 3)
-            print(name, type(error).__name__, seconds, change.current.state.value, flush=True)
+            # One write: four threads may come at once.
+            sys.stdout.write(f"{name} {type(error).__name__} {seconds} {change.current.state.value}\\n")
+            sys.stdout.flush()
             told.set()
 
     client.on_status(tell)

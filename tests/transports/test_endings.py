@@ -9,7 +9,7 @@ import pytest
 
 from realtime_client import ClientConfig, ConnectionLost
 from realtime_client._core.frames import CLOSE, TEXT, close_payload, encode_frame
-from realtime_client.testing import FakeServer, accept, go_silent, reset, send_raw, wait_for_message
+from realtime_client.testing import FakeServer, accept, reset, send_raw, wait_for_message
 from realtime_client.transports.websocket import WebSocketDialer, WebSocketLink
 from tests.client.recording import PATIENCE
 
@@ -83,23 +83,3 @@ def test_a_write_that_fails_after_the_peers_close_does_not_hide_its_code(
     with pytest.raises(ConnectionLost) as again:
         link.receive()
     assert again.value is caught.value
-
-
-def test_after_our_own_close_frame_no_second_one_is_sent(
-    server: FakeServer, link: WebSocketLink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """RFC 6455 section 5.5.1: not even for a peer that breaks the protocol then."""
-    server.add_script(accept(), send_raw(MESSAGE), go_silent(gate="leaving"), send_raw(encode_frame(TEXT, b"", rsv=2)))
-    link.open(time.monotonic() + PATIENCE)
-    assert link.receive().messages == ['"last words"']
-    link.close(PATIENCE)
-    written: list[bytes] = []
-    stream = link._stream
-    assert stream is not None
-    monkeypatch.setattr(stream, "send_soon", lambda data, timeout: written.append(data))
-    server.gate("leaving").release()
-    assert link.receive().messages == []
-    with pytest.raises(ConnectionLost) as caught:
-        link.receive()
-    assert caught.value.code == 1002
-    assert written == []
