@@ -118,7 +118,7 @@ class Soak:
     def _go_through(self, began: float) -> list[Sample]:
         samples: list[Sample] = []
         for station in self._stations:
-            for _ in range(REMEMBERED):  # whatever is bounded is full from the beginning
+            for _ in range(REMEMBERED - 100):  # nearly full, so that what is still under way is not forgotten
                 station.produce()
         # And what is made once, at first use, is made in the first part.
         for part in range(self._samples):
