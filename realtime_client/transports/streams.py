@@ -63,7 +63,8 @@ class Stream(abc.ABC):
         finally:
             self._write_lock.release()
         try:
-            self._write_what_waits(deadline)
+            # With time of its own: an answer that finds no room just now must not end a connection that is well.
+            self._write_what_waits(time.monotonic() + timeout)
         except OSError:
             # What came to grief is an answer of the reader's: this one's message is out, and its caller is told so. An
             # unknown part of the answer is on the wire, and the reader finds the end.

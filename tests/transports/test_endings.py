@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from realtime_client import ClientConfig, ConnectionLost
 from realtime_client._core.frames import CLOSE, TEXT, close_payload, encode_frame
 from realtime_client.testing import FakeServer, accept, reset, send_raw, wait_for_message
+from realtime_client.transports import streams
 from realtime_client.transports.websocket import WebSocketDialer, WebSocketLink
 from tests.client.recording import PATIENCE
 
@@ -83,3 +86,38 @@ def test_a_write_that_fails_after_the_peers_close_does_not_hide_its_code(
     with pytest.raises(ConnectionLost) as again:
         link.receive()
     assert again.value is caught.value
+
+
+def test_after_our_own_close_frame_no_second_one_is_sent(
+    server: FakeServer, link: WebSocketLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6455 section 5.5.1: not even to a peer that has broken the protocol."""
+    server.add_script(accept(), send_raw(MESSAGE + encode_frame(TEXT, b"", rsv=2)))
+    link.open(time.monotonic() + PATIENCE)
+    assert link.receive().messages == ['"last words"']  # and the end of it all, which is still to be answered
+    assert link._stream is not None
+    answers: list[bytes] = []
+    monkeypatch.setattr(link._stream, "send_soon", lambda data, timeout: answers.append(data))
+    link.close(PATIENCE)
+    with pytest.raises(ConnectionLost) as caught:
+        link.receive()
+    assert caught.value.code == 1002
+    assert answers == []
+
+
+def test_an_answer_that_waits_has_time_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that took all of its time leaves a connection that is well, and a pong that may take its time too."""
+    now, left = [0.0], []
+    monkeypatch.setattr(streams, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    one, other = socket.socketpair()
+    with one, other:
+        stream = streams.PlainStream(one)
+        stream._soon.append(b"pong")
+
+        def write(data: bytes, deadline: float) -> None:
+            left.append((data, deadline - now[0]))
+            now[0] = deadline
+
+        monkeypatch.setattr(stream, "_write", write)
+        stream.send(b"message", 2.0)
+    assert left == [(b"message", 2.0), (b"pong", 2.0)]
