@@ -65,6 +65,9 @@ class LockCheck:
     are the one exception: I/O is what they are for, and the TLS object's may be taken under the one of writing. So the
     client's locks cannot become part of a deadlock, whatever locks your own callbacks take.
 
+    Not seen are waits on events and queues, locks that are not the client's, and callbacks that are built-in functions
+    or installed in ``site-packages``, which pass for a library's code.
+
     What breaks the law goes on undisturbed and is noted. Leaving the block raises what was noted, unless the block
     itself failed.
 

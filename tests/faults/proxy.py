@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import fcntl
-import itertools
 import math
 import queue
 import random
@@ -21,7 +20,7 @@ import termios
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Literal, Self, TypeAlias, TypeVar
 
@@ -531,8 +530,3 @@ def _close(sock: socket.socket, *, reset: bool) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
-
-
-def every_cut(size: int, ways: tuple[Way, ...] = ("fin", "rst")) -> Iterator[Cut]:
-    """A cut after each number of bytes up to a size, in each way."""
-    return (Cut(after, by) for after, by in itertools.product(range(size + 1), ways))

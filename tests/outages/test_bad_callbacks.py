@@ -265,7 +265,7 @@ def test_closing_from_inside_a_callback(own_thread: bool, server: FakeServer, ma
     client.connect(PATIENCE)
     for number in range(100):
         server.send(anomaly(number))
-    assert after.wait_for(1)[0] < 1
+    assert after.wait_for(1)[0] < 0.5
     changes.wait_until(lambda items: items and items[-1].current.state is ConnectionState.CLOSED)
     wait_until_ended("rtc-")
     assert len(after.items) == 1
