@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Annotated, Any, Final
@@ -59,6 +59,20 @@ class FrozenMapping(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    # Mapping's own views would ask for item by item.
+
+    def keys(self) -> KeysView[str]:
+        """The keys, as of a dict."""
+        return self._items.keys()
+
+    def items(self) -> ItemsView[str, Any]:
+        """The items, as of a dict."""
+        return self._items.items()
+
+    def values(self) -> ValuesView[Any]:
+        """The values, as of a dict."""
+        return self._items.values()
 
     def __repr__(self) -> str:
         return repr(self._items)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import attrs
 import msgspec
 
-from realtime_client._core.timestamps import parse_timestamp
+from realtime_client._core.timestamps import in_utc
 from realtime_client.events import (
     ENVELOPE,
     FIGURES,
@@ -38,13 +38,14 @@ __all__ = ["REFUSED", "Decode", "fast_decoders"]
 REFUSED: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 """What a fast decoder and its messages raise for what the strict reading has to decide."""
 
-# Short enough to be kept in a cache whose size the peer cannot choose.
-_Timestamp = Annotated[str, msgspec.Meta(max_length=40)]
 # Beyond 64 bits a number may be past a double's range, which is for the strict reading to see.
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
+# Plain figures are few and scalar; whatever else a server invents is for the strict reading.
+_Figures = Annotated[dict[str, _Int64 | float | str | bool | None], msgspec.Meta(max_length=100)]
+_KNOWN_FIGURES: Final = {key: (name, kind) for name, kind in FIGURES.items() for key in (name, camel(name))}
+
 _astuple = msgspec.structs.astuple
-_timestamp = functools.lru_cache(maxsize=512)(parse_timestamp)  # a busy feed repeats the same second
 
 _ToEvent = Callable[[Any, datetime, Origin], Event]
 _Fill = Callable[[dict[str, Any], Any, datetime | None], None]
@@ -73,7 +74,7 @@ def _message(cls: type[Event], fill: _Fill, spelling: Callable[[str], str]) -> t
     data: Any = None if fill is _no_data else _struct(f"{cls.__name__}Data", fields, spelling)
     return msgspec.defstruct(
         cls.__name__,
-        [("data", data, *([None] if data is None else [])), ("timestamp", _Timestamp | None, None)],
+        [("data", data, *([None] if data is None else [])), ("timestamp", datetime | None, None)],
         tag_field="type",
         tag=wire_type,
         forbid_unknown_fields=True,
@@ -93,11 +94,7 @@ def _struct(name: str, fields: list[attrs.Attribute[Any]], spelling: Callable[[s
 
 def _wire_type(field: attrs.Attribute[Any], spelling: Callable[[str], str]) -> Any:
     if field.type == Figures:
-        kinds = {int: _Int64, float: float}
-        figures = [(name, kinds[kind] | None, None) for name, kind in FIGURES.items()]
-        return msgspec.defstruct("Figures", figures, rename=spelling, forbid_unknown_fields=True, gc=False)
-    if field.type == datetime | None:
-        return _Timestamp | None
+        return _Figures
     if isinstance(field.type, type) and attrs.has(field.type):
         return _struct(field.type.__name__, list(attrs.fields(field.type)), spelling)
     return field.type
@@ -106,8 +103,8 @@ def _wire_type(field: attrs.Attribute[Any], spelling: Callable[[str], str]) -> A
 def _to_event(cls: type[Event], wire_type: str, fill: _Fill) -> _ToEvent:
     def to_event(message: Any, received_at: datetime, origin: Origin) -> Event:
         timestamp = message.timestamp
-        if timestamp is not None:
-            timestamp = _timestamp(timestamp)
+        if timestamp is not None and timestamp.tzinfo is not UTC:
+            timestamp = in_utc(timestamp)
         # Filled as attrs would fill it: the constructor of a frozen subclass takes a sixth of the whole message's time.
         event = object.__new__(cls)
         fields = event.__dict__
@@ -132,18 +129,37 @@ _LogDraft: Final = attrs.make_class(
 
 def _anomaly(fields: dict[str, Any], message: Any, timestamp: datetime | None) -> None:
     log = message.data.log
-    if log.timestamp is None or log.timestamp == message.timestamp:
+    at = log.timestamp
+    if at is None:
         log.timestamp = timestamp
-    else:
-        log.timestamp = _timestamp(log.timestamp)
+    elif at.tzinfo is not UTC:
+        log.timestamp = in_utc(at)
     draft = _LogDraft(*_astuple(log))
     draft.__class__ = LogEntry
     fields["log"] = draft
 
 
 def _stats(fields: dict[str, Any], message: Any, _: datetime | None) -> None:
-    figures = msgspec.structs.asdict(message.data.stats)
-    fields["stats"] = FrozenMapping({name: figure for name, figure in figures.items() if figure is not None})
+    figures: dict[str, Any] = {}
+    for key, figure in message.data.stats.items():
+        known = _KNOWN_FIGURES.get(key)
+        if figure is None:
+            continue
+        if known is None:
+            figures[key] = figure
+            continue
+        name, kind = known
+        if name in figures:
+            raise ValueError("a figure in both spellings")
+        figures[name] = figure if figure.__class__ is kind else _whole(figure, kind)
+    fields["stats"] = FrozenMapping(figures)
+
+
+def _whole(figure: Any, kind: type[int] | type[float]) -> float:
+    """A whole number where a fraction may be; nothing else that is not of its kind is plain."""
+    if figure.__class__ is int and kind is float:
+        return float(figure)
+    raise ValueError("a figure of another type")
 
 
 def _data_fields(fields: dict[str, Any], message: Any, _: datetime | None) -> None:

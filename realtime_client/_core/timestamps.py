@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 
 import msgspec
 
-__all__ = ["parse_timestamp"]
+__all__ = ["in_utc", "parse_timestamp"]
 
 
 def parse_timestamp(text: str) -> datetime:
     """Read a timestamp.
 
-    Without an offset it reads as UTC; more than six fractional digits are rounded to six; the leap second ``:60``
-    reads as ``:59``; a space may stand for the ``T``, and ``t`` and ``z`` for the capitals (RFC 3339 section 5.6).
+    Without an offset it reads as UTC, and an offset may lack its colon; more than six fractional digits are rounded to
+    six; the leap second ``:60`` reads as ``:59``; a space may stand for the ``T``, and ``t`` and ``z`` for the capitals
+    (RFC 3339 section 5.6).
 
     Args:
         text: As it came.
@@ -26,14 +27,21 @@ def parse_timestamp(text: str) -> datetime:
     """
     if text[17:19] == "60":
         text = f"{text[:17]}59{text[19:]}"
-    if text[-5:-4] in ("+", "-"):  # msgspec takes +0100 too, RFC 3339 asks for +01:00
-        raise ValueError("the offset has no colon")
     try:
-        moment = msgspec.convert(text, datetime)
-        if moment.tzinfo is UTC:
-            return moment
-        if moment.tzinfo is None:
-            return moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
-    except (msgspec.ValidationError, OverflowError) as error:
+        return in_utc(msgspec.convert(text, datetime))
+    except msgspec.ValidationError as error:
         raise ValueError("no RFC 3339 date and time") from error
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same instant, with ``tzinfo=timezone.utc``; without an offset it is read as UTC.
+
+    Raises:
+        ValueError: ``datetime`` cannot hold the instant in UTC.
+    """
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("no instant that datetime can hold") from error
