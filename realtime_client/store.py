@@ -22,6 +22,7 @@ import attrs
 
 from realtime_client.events import (
     EMPTY,
+    FIGURES,
     Event,
     FrozenMapping,
     LogEntry,
@@ -38,7 +39,7 @@ from realtime_client.status import Transport
 
 __all__ = ["DashboardSnapshot", "DashboardStats", "DashboardStore"]
 
-KNOWN_STATS = ("total_logs", "anomaly_count", "anomaly_rate", "active_services")
+KNOWN_STATS = tuple(FIGURES)
 PARTS = ("stats", "recent_logs", "alerts")
 WATCHERS = "watchers"
 FURTHER_LIMIT = 1_000
@@ -317,7 +318,7 @@ class DashboardStore:
             # The hot path: what is looked up for each event is looked up once.
             seen, polled, recent, window = self._seen, self._polled, self._recent, self._dedup_window
             fresh, arrivals, repeated = 0, self._arrivals, 0
-            last_at = self._last_at
+            last_at, polls = self._last_at, self._polls
             for position, event in enumerate(events):
                 if isinstance(event, NewAnomaly):
                     log = event.log
@@ -342,12 +343,13 @@ class DashboardStore:
                         del recent[log_id]  # it moves to the end
                     recent[log_id] = (at, arrivals, log)
                 elif isinstance(event, StatsUpdate):
-                    self._count_anomalies(fresh)  # those before it: what the server says of a figure overwrites
-                    fresh = 0
+                    if fresh:  # those before it: what the server says of a figure overwrites
+                        self._count_anomalies(fresh)
+                        fresh = 0
                     self._merge(event.stats)
-                    if self._mark(event):
+                    if polls and self._mark(event):
                         known.add(position)
-                elif self._mark(event):
+                elif polls and self._mark(event):
                     known.add(position)
                 elif isinstance(event, SystemAlert):
                     self._alerts.append(event)
@@ -435,6 +437,11 @@ class DashboardStore:
         with self._lock:
             self._wake_waiters()
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody has subscribed."""
+        return bool(self._watchers.get(WATCHERS))
+
     def tell(self, call: Callable[..., object]) -> None:
         """Let every watcher look at the newest snapshot, on the dispatcher thread.
 
@@ -482,7 +489,7 @@ class DashboardStore:
 
     def _mark(self, event: Event) -> bool:
         """Remember what has no id but a timestamp; whether a poll has delivered it before."""
-        if event.timestamp is None or not self._polls:
+        if event.timestamp is None:
             return False
         key = _identity(event)
         return not self._remember(key, self._seen_others) and self._polled.pop(key, 0) is None
@@ -493,11 +500,15 @@ class DashboardStore:
             self._touch("stats")
 
     def _merge(self, stats: Mapping[str, Any]) -> None:
+        figures, further = self._figures, self._further
         for name, value in stats.items():
-            (self._figures if name in KNOWN_STATS else self._further)[name] = value
-        excess = len(self._further) - FURTHER_LIMIT
+            if name in KNOWN_STATS:
+                figures[name] = value
+            else:
+                further[name] = value
+        excess = len(further) - FURTHER_LIMIT
         if excess > 0:  # a server that invents names must not fill the memory
-            self._further = dict(islice(self._further.items(), excess, None))
+            self._further = dict(islice(further.items(), excess, None))
         self._touch("stats")
 
     def _touch(self, part: str) -> None:

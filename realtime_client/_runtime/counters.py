@@ -19,7 +19,8 @@ class Counters:
     def add(self, **amounts: int) -> None:
         """Add to the sums."""
         with self._lock:
-            self._sums.update(amounts)
+            for name, amount in amounts.items():  # Counter.update, which does this too, takes three times as long
+                self._sums[name] += amount
 
     def spent(self, seconds: float) -> None:
         """Add to the time spent in callbacks."""

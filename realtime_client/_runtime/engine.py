@@ -98,10 +98,10 @@ class Engine:
         self._make_poller = make_poller
         self.threads = Threads(config.name)
         self.codec = Codec()
-        self.registry = ObserverRegistry()
+        self.registry = registry = ObserverRegistry()
         self.counters = Counters()
         self.rejected = Rejected(self.counters, clock)
-        self.store = DashboardStore(
+        self.store = store = DashboardStore(
             recent_logs_limit=config.recent_logs_limit,
             alerts_limit=config.alerts_limit,
             dedup_window=config.dedup_window,
@@ -121,6 +121,7 @@ class Engine:
             counters=self.counters,
             rejected=self.rejected,
             clock=clock,
+            hears=lambda event: registry.routes[event.__class__, event.type] or store.watched,
         )
         self._announcer = Announcer(show_url(config.url), config.name, self.hub, clock)
         self._lock = threading.Lock()  # guards _run, _own_lanes, _refreshing and the start of threads

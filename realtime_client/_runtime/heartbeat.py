@@ -90,9 +90,7 @@ class Heartbeat:
         self._sent_at = now
         self._reader.await_answer(payload)
         try:
-            self._reader.link.ping(payload, timeout)
-            if self._config.heartbeat == "message":
-                self._reader.link.send(MESSAGE, timeout)
+            self._reader.link.ping(payload, timeout, MESSAGE if self._config.heartbeat == "message" else None)
         except TimeoutError:
             return  # somebody writes at length; that either ends, and then it is our turn, or breaks the link
         self._liveness.pinged(now)

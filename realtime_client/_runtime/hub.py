@@ -101,13 +101,28 @@ class Hub:
             name = last.name if last.name in self._retired or len(self._retired) < MAX_RETIRED else "others"
             self._retired[name] = _sum(name, [self._retired[name], last] if name in self._retired else [last])
 
-    def publish(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool = False) -> int:
-        """Hand a batch over; under ``"block"`` this waits for room. Returns how many events all lanes dropped."""
+    def publish(
+        self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool = False, heard: bool = True
+    ) -> int:
+        """Hand a batch over; under ``"block"`` this waits for room.
+
+        Args:
+            events: The events, in order.
+            sizes: Bytes of each event's message.
+            through_hold: See `Mailbox.put`.
+            heard: Whether anybody on the main lane may want to know; else it is not woken.
+
+        Returns:
+            How many events all lanes dropped.
+        """
         dropped = 0
         for lane in self._side:
             if lane.active:
                 dropped += lane.offer(events, sizes, through_hold=through_hold)
-        return dropped + self.main.put(events, sizes, through_hold=through_hold)
+        if heard:
+            return dropped + self.main.put(events, sizes, through_hold=through_hold)
+        self.main.pass_by(len(events))
+        return dropped
 
     def tell(self, notice: Notice, *, through_hold: bool = False) -> None:
         """Put a notice into the main mailbox."""

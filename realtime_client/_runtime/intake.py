@@ -16,7 +16,7 @@ from realtime_client._runtime.hub import Hub, Topic
 from realtime_client._runtime.mailbox import Notice
 from realtime_client._runtime.rejected import Rejected
 from realtime_client.errors import MalformedMessage, PollError
-from realtime_client.events import Event, Origin
+from realtime_client.events import Event, Origin, Pong
 from realtime_client.status import Transport
 from realtime_client.store import DashboardStore
 from realtime_client.transports.base import Link, Received
@@ -34,7 +34,18 @@ EVENT_SIZE = 512
 
 
 class Intake:
-    """Takes what was read from a stream, and the answers to polls; each may come on a thread of its own."""
+    """Takes what was read from a stream, and the answers to polls; each may come on a thread of its own.
+
+    Args:
+        codec: Reads the messages.
+        store: Is told first.
+        hub: Hands over to the callbacks.
+        board: Where the last message is noted.
+        counters: Where bytes are counted.
+        rejected: Keeps what is malformed.
+        clock: The time.
+        hears: Whether a callback, or a watcher of the store, might want to know of an event.
+    """
 
     def __init__(
         self,
@@ -46,6 +57,7 @@ class Intake:
         counters: Counters,
         rejected: Rejected,
         clock: Clock,
+        hears: Callable[[Event], object],
     ) -> None:
         self._codec = codec
         self._store = store
@@ -54,6 +66,7 @@ class Intake:
         self._counters = counters
         self._rejected = rejected
         self._clock = clock
+        self._hears = hears
         self._quiet_until = float("-inf")
 
     def take(self, received: Received, link: Link, before_hand_over: Callable[[list[Event]], None]) -> None:
@@ -85,7 +98,9 @@ class Intake:
             fresh = [index for index in range(len(events)) if index not in known]
             events, sizes = [events[index] for index in fresh], [sizes[index] for index in fresh]
             self._hub.main.nudge()  # those who watch the store may have news without any event
-        dropped = self._hub.publish(events, sizes)
+        # The answer to a heartbeat is all that an idle feed says, and seldom does anybody ask for it.
+        silent = len(events) == 1 and events[0].__class__ is Pong and not self._hears(events[0])
+        dropped = self._hub.publish(events, sizes, heard=not silent)
         if dropped and self._clock.monotonic() >= self._quiet_until and not self._hub.main.closed:
             self._quiet_until = self._clock.monotonic() + DROP_WARNING_INTERVAL
             logger.warning("callbacks are slower than the feed: %d events were dropped just now", dropped)

@@ -108,14 +108,18 @@ class Mailbox:
         if not events:
             return 0
         with self._lock:
-            before = self._dropped.total()
             if self._overflow == "drop_oldest" and not self.closed:
                 self._append(events, sizes, through_hold=through_hold)
-                self._drop_oldest()
+                dropped = self._drop_oldest()
             else:
-                self._append_fitting(events, sizes, through_hold=through_hold)
+                dropped = self._append_fitting(events, sizes, through_hold=through_hold)
             self._note_high_water()
-            return self._dropped.total() - before
+            return dropped
+
+    def pass_by(self, count: int) -> None:
+        """Count events that nobody would hear as received and delivered, without waking the consumer for them."""
+        with self._lock:
+            self._received += count
 
     def tell(self, notice: Notice, *, through_hold: bool = False) -> None:
         """Add a notice, behind everything that was put before; with ``through_hold`` before what is held."""
@@ -259,14 +263,15 @@ class Mailbox:
         self._received += len(events)
         self._wake()
 
-    def _append_fitting(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool) -> None:
+    def _append_fitting(self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool) -> int:
+        """Append as much as has room, under ``"block"`` all in the end; how many had to be dropped."""
         start = 0
         while start < len(events) and not self.closed and not self.abandoned:
             waits = not (through_hold and self._overflow == "block")
             end = start + self._fitting(sizes, start) if waits else len(events)
             self._append(events[start:end], sizes[start:end], through_hold=through_hold)
             if end == len(events):
-                return
+                return 0
             start = end
             if self._overflow == "drop_newest":
                 break
@@ -275,6 +280,7 @@ class Mailbox:
         rest = len(events) - start
         self._received += rest
         self._dropped["closed" if self.closed else "cancelled" if self.abandoned else "drop_newest"] += rest
+        return rest
 
     def _waiting(self) -> int:
         return self._queued_events + len(self._hand.events)
@@ -300,7 +306,9 @@ class Mailbox:
                 return fitting or (1 if waiting == 0 else 0)
         return count
 
-    def _drop_oldest(self) -> None:
+    def _drop_oldest(self) -> int:
+        """Drop until what waits is within the bounds; how many that took."""
+        dropped = 0
         while True:
             # The consumer may take from its hand at any moment. So what is decided here is carried out on the hand
             # alone, or, where that was empty and stays so, on the queue alone; and then looked at again.
@@ -312,9 +320,12 @@ class Mailbox:
                     self._queued_bytes + self._hand.waiting_bytes() > self._max_bytes
                 )
                 if not heavy or waiting == 1:
-                    return
+                    break
                 too_many = 1
-            self._dropped["drop_oldest"] += self._drop_in_hand(too_many) if in_hand else self._drop_queued(too_many)
+            dropped += self._drop_in_hand(too_many) if in_hand else self._drop_queued(too_many)
+        if dropped:
+            self._dropped["drop_oldest"] += dropped
+        return dropped
 
     def _drop_in_hand(self, count: int) -> int:
         """Drop up to ``count`` of the oldest events from the consumer's hand; fewer where the consumer is quicker."""

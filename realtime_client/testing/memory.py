@@ -83,12 +83,15 @@ class MemoryLink:
         self.sent_bytes += len(text)
         self._owner.changed()
 
-    def ping(self, payload: bytes, timeout: float) -> None:
+    def ping(self, payload: bytes, timeout: float, message: str | None = None) -> None:
         """See `Link.ping`."""
         del timeout
         if self._failure is not None:
             raise self._failure
         self.pings.append(payload)
+        if message is not None:
+            self.sent.append(message)
+            self.sent_bytes += len(message)
         self._owner.changed()
 
     def close(self, timeout: float) -> None:

@@ -61,8 +61,13 @@ class Link(Protocol):
             TimeoutError: It could not begin, because another thread's write did not end; the link is as good as before.
         """
 
-    def ping(self, payload: bytes, timeout: float) -> None:
-        """Write a ping frame, where the transport knows such a thing; otherwise do nothing."""
+    def ping(self, payload: bytes, timeout: float, message: str | None = None) -> None:
+        """Write a ping frame, where the transport knows such a thing, and a text message behind it, in one write.
+
+        Raises:
+            ConnectionLost: As for `send`.
+            TimeoutError: As for `send`.
+        """
 
     def close(self, timeout: float) -> None:
         """Tell the peer that we are leaving; `receive` then ends when the peer has answered."""

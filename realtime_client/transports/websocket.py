@@ -228,7 +228,7 @@ class WebSocketLink:
         """Answer the peer, on the reader thread, which waits for no other thread's write."""
         assert self._stream is not None
         try:
-            self._stream.send_soon(ABNF.create_frame(payload, opcode).format(), CONTROL_TIMEOUT)
+            self._stream.send_soon(_frame(payload, opcode), CONTROL_TIMEOUT)
         except (OSError, ValueError) as error:
             self._fail(_broken_while_sending(error))  # the next receive() tells it
 
@@ -262,29 +262,31 @@ class WebSocketLink:
 
     def send(self, text: str, timeout: float) -> None:
         """See `Link.send`."""
-        self._write(text.encode("utf-8"), ABNF.OPCODE_TEXT, timeout)
+        self._write(_frame(text.encode("utf-8"), ABNF.OPCODE_TEXT), timeout)
 
-    def ping(self, payload: bytes, timeout: float) -> None:
+    def ping(self, payload: bytes, timeout: float, message: str | None = None) -> None:
         """See `Link.ping`."""
-        self._write(payload, ABNF.OPCODE_PING, timeout)
+        frames = _frame(payload, ABNF.OPCODE_PING)
+        if message is not None:
+            frames += _frame(message.encode("utf-8"), ABNF.OPCODE_TEXT)
+        self._write(frames, timeout)
 
     def close(self, timeout: float) -> None:
         """See `Link.close`."""
         self._leaving = True
         with contextlib.suppress(ConnectionLost, TimeoutError):
-            self._write(close_payload(1000), ABNF.OPCODE_CLOSE, timeout)
+            self._write(_frame(close_payload(1000), ABNF.OPCODE_CLOSE), timeout)
 
-    def _write(self, payload: bytes, opcode: int, timeout: float) -> None:
+    def _write(self, frames: bytes, timeout: float) -> None:
         if self._failure is not None:
             raise self._failure
         assert self._stream is not None
-        frame = ABNF.create_frame(payload, opcode).format()
         try:
-            self._stream.send(frame, timeout)
+            self._stream.send(frames, timeout)
         except NotSentError:
             raise TimeoutError(f"nothing was sent: another thread's write did not end within {timeout:g} s") from None
         except (OSError, ValueError) as error:  # ValueError: the descriptor was given back meanwhile
-            # An unknown part of the frame is on the wire: nothing sensible can follow it.
+            # An unknown part of it is on the wire: nothing sensible can follow.
             raise self._fail(_broken_while_sending(error)) from error
 
     def fail(self, error: ConnectionLost) -> None:
@@ -319,6 +321,11 @@ class WebSocketLink:
     def lingering(self) -> str | None:
         """See `Link.lingering`."""
         return self._dial.errands.lingering
+
+
+def _frame(payload: bytes, opcode: int) -> bytes:
+    """One masked frame, as a client sends it."""
+    return bytes(ABNF.create_frame(payload, opcode).format())
 
 
 def _broken_while_sending(error: Exception) -> ConnectionLost:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from websockets.sync.server import ServerConnection
 
-from realtime_client import ConnectionState, HeartbeatTimeout, Pong, RealtimeClient
+from realtime_client import ConnectionState, Event, HeartbeatTimeout, Pong, RealtimeClient
+from realtime_client._runtime.mailbox import Mailbox
 from realtime_client.testing import (
     FakeClock,
     FakeServer,
@@ -64,6 +67,44 @@ def test_heartbeat_none_sends_nothing_and_never_judges(make: Make, network: Memo
     assert (network.current.sent, network.current.pings) == ([], [])
     assert client.is_connected
     assert client.metrics().heartbeats == 0
+
+
+def test_a_pong_that_nobody_hears_is_counted_and_does_not_wake_the_dispatcher(
+    make: Make, network: MemoryTransport, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, batches = Mailbox.put, []
+
+    def noted(mailbox: Mailbox, events: Sequence[Event], *args: Any, **options: Any) -> int:
+        if mailbox.name == "main":
+            batches.append([event.type for event in events])
+        return put(mailbox, events, *args, **options)
+
+    monkeypatch.setattr(Mailbox, "put", noted)
+    client, events = make(link_factory=network, clock=clock, heartbeat="none"), Record()
+    client.connect(PATIENCE)
+    with client.events("pong") as pongs:  # has a lane of its own
+        network.current.put('{"type":"pong"}')
+        assert isinstance(next(pongs), Pong)
+    network.current.put('{"type":"pong"}')
+    network.current.put(alert("behind it"))
+    client.store.wait_for(lambda snapshot: snapshot.alerts, PATIENCE)
+    client.on("pong", events)
+    network.current.put('{"type":"pong"}')
+    events.wait_for(1)
+    assert batches == [["system_alert"], ["pong"]]
+    metrics = client.metrics()
+    assert (metrics.received, metrics.waiting, sum(metrics.dropped.values())) == (4, 0, 0)
+
+
+def test_who_watches_the_store_is_told_of_a_pong_that_nobody_else_hears(
+    make: Make, network: MemoryTransport, clock: FakeClock
+) -> None:
+    client, told = make(link_factory=network, clock=clock, heartbeat="none"), Record()
+    client.connect(PATIENCE)
+    client.store.subscribe(lambda snapshot: snapshot.as_of, lambda _, current: told(current))
+    clock.advance(1)
+    network.current.put('{"type":"pong"}')
+    told.wait_for(1)
 
 
 class Follow:

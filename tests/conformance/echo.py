@@ -30,7 +30,7 @@ class EchoLink(WebSocketLink):
         if isinstance(message, str):
             self.send(message, PATIENCE)
         else:
-            self._write(message, ABNF.OPCODE_BINARY, PATIENCE)
+            self._write(ABNF.create_frame(message, ABNF.OPCODE_BINARY).format(), PATIENCE)
 
 
 class EchoDialer(WebSocketDialer):

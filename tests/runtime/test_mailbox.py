@@ -435,6 +435,18 @@ def test_a_nudge_is_for_one_take_and_comes_last() -> None:
     assert not mailbox._nudged
 
 
+def test_what_passes_by_is_counted_and_wakes_nobody(elsewhere: ThreadPoolExecutor) -> None:
+    clock = FakeClock()
+    mailbox = make(clock=clock)
+    taking = elsewhere.submit(mailbox.take, 5)
+    clock.wait_for_waiters()
+    mailbox.pass_by(3)
+    clock.advance(5)
+    assert taking.result(PATIENCE) is None
+    metrics = mailbox.metrics()
+    assert (metrics.received, metrics.delivered, metrics.waiting, metrics.high_water) == (3, 3, 0, 0)
+
+
 def test_take_is_over_when_the_time_is_up(elsewhere: ThreadPoolExecutor) -> None:
     clock = FakeClock()
     mailbox = make(clock=clock)

@@ -54,6 +54,17 @@ def test_an_answer_to_a_message_goes_before_the_answer_to_the_end_that_came_with
     assert connection.close_code == code
 
 
+def test_a_ping_and_the_message_behind_it_are_one_write(server: FakeServer, link: WebSocketLink) -> None:
+    server.add_script(accept(), wait_for_message("both"))
+    link.open(time.monotonic() + PATIENCE)
+    link._stream = stream = Mock(wraps=link._stream)
+    link.ping(b"1", PATIENCE, "both")
+    assert stream.send.call_count == 1
+    connection = server.wait_for_connection()
+    connection.wait_for_message("both", timeout=PATIENCE)
+    assert [frame.kind for frame in connection.frames] == ["ping", "text"]
+
+
 def test_a_link_that_has_failed_meanwhile_answers_no_end(server: FakeServer, link: WebSocketLink) -> None:
     server.add_script(accept(), send_raw(MESSAGE + encode_frame(CLOSE, close_payload(1001))))
     link.open(time.monotonic() + PATIENCE)
