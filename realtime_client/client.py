@@ -28,7 +28,6 @@ from realtime_client.redaction import show_url
 from realtime_client.status import ConnectionStatus, Gap, Metrics, Notification, StatusChange
 from realtime_client.store import DashboardSnapshot, DashboardStore
 from realtime_client.transports.base import LinkFactory, Poller
-from realtime_client.transports.websocket import WebSocketDialer
 
 __all__ = ["RealtimeClient"]
 
@@ -432,11 +431,18 @@ def make_engine(config: ClientConfig, *, link_factory: LinkFactory | None = None
     """Put the parts of a client together, as its configuration asks for them."""
     return Engine(
         config,
-        make_link=link_factory or WebSocketDialer(config),
+        make_link=link_factory or _dialer(config),
         make_poller=_poller_factory(config),
         clock=clock or Clock(),
         uniform=random.uniform,
     )
+
+
+def _dialer(config: ClientConfig) -> LinkFactory:
+    # Whoever only imports the package is spared the transport and its library, a third of the time of all.
+    from realtime_client.transports.websocket import WebSocketDialer  # noqa: PLC0415
+
+    return WebSocketDialer(config)
 
 
 def _poller_factory(config: ClientConfig) -> Callable[[], Poller | None]:
