@@ -48,6 +48,8 @@ MAX_VALUES: Final = 50_000
 _TOO_DEEP: Final = f"too deep: more than {MAX_DEPTH} levels"
 _DIGIT: Final = re.compile(r"[0-9]")
 _LONG_NUMBER: Final = re.compile(r"(?<![0-9])[0-9]{309}")
+# Possessive, and content with a string that does not end: one pass, whatever the text.
+_STRING: Final = re.compile(r'"[^"\\]*+(?:\\[\s\S][^"\\]*+)*+"?')
 # Half a pair: a first without its second, or a second without its first.
 _LONE_SURROGATE: Final = re.compile(
     r"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F])"
@@ -275,12 +277,7 @@ def _parse(message: str | bytes, max_values: int | None = None) -> Any:
             text = message.decode()
         except UnicodeDecodeError:
             raise Mismatch("invalid UTF-8") from None
-    # Three bytes of JSON may stand for an object of 64, so that the message's size alone does not bound the memory.
-    too_many = (
-        max_values is not None
-        and len(text) > max_values
-        and text.count("{") + text.count("[") + text.count('":') > max_values
-    )
+    too_many = max_values is not None and _values(text, max_values) > max_values
     try:
         value = msgspec.json.decode(text, type=msgspec.Raw if too_many else Any)
     except msgspec.ValidationError:  # there is no type to fail, only a number without a place
@@ -296,6 +293,19 @@ def _parse(message: str | bytes, max_values: int | None = None) -> Any:
     if text.count("[") + text.count("{") > MAX_DEPTH and too_deep(value):
         raise Mismatch(_TOO_DEEP)
     return plain(value) if _has_long_number(text) else value
+
+
+def _values(text: str, enough: int) -> int:
+    """How many objects, arrays and keys there are; exact where it matters, which is over ``enough``.
+
+    Three bytes of JSON may stand for an object of 64, so that the message's size alone does not bound the memory.
+    """
+    most = _marks(text)
+    return most if most <= enough else _marks(_STRING.sub("", text))  # what stands in strings is text
+
+
+def _marks(text: str) -> int:
+    return text.count("{") + text.count("[") + text.count(":")
 
 
 def _has_long_number(text: str) -> bool:

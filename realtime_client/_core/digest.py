@@ -30,7 +30,7 @@ class Digest:
     def __init__(self) -> None:
         self._pending = {kind: _Pending() for kind in KINDS.values()}
 
-    def add(self, newest: Event, count: int = 1) -> None:
+    def add(self, newest: Event, count: int) -> None:
         """So many events of one type were delivered to callbacks, and this is the newest of them."""
         kind = KINDS.get(newest.type)
         if kind is not None:

@@ -201,6 +201,9 @@ ANYWHERE = [
         ("[" + "{}," * 50_000 + "{}]", "too many values"),
         ("[" + "[]," * 50_000 + "[]]", "too many values"),
         ("{" + '"a":1,' * 50_000 + '"b":1}', "too many values"),
+        ("{" + '"a" :1,' * 50_000 + '"b" : 1}', "too many values"),
+        ('["\\"[",' + "{}," * 50_000 + '"\\\\"]', "too many values"),
+        ('"' + '\\"[' * 200_000, "not JSON"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -212,6 +215,11 @@ def test_what_no_message_may_hold(place: str, value: str, why: str) -> None:
 @pytest.mark.parametrize("value", [r'"😀"', r'"\\ud800"', "1" + "0" * 308, '"' + "9" * 400 + '"', "1e-999"])
 def test_what_looks_like_it_and_is_not_may_stand_anywhere(place: str, value: str) -> None:
     assert decode(place.format(value)).received_at == NOW
+
+
+def test_what_stands_in_strings_is_text_and_no_value() -> None:
+    text = '{"log":{"id":"1","message":"' + '[{\\"a\\":' * 20_000 + '"}}'
+    assert decode('{"type":"x","data":' + text + "}").type == "x"
 
 
 def test_sixty_four_levels_are_the_most() -> None:

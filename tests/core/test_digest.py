@@ -32,7 +32,7 @@ def anomaly(message: str = "disk full", source: str = "db") -> NewAnomaly:
 def notified(*events: Event) -> list[Notification]:
     digest = Digest()
     for event in events:
-        digest.add(event)
+        digest.add(event, 1)
     return digest.due(0.0, AT)
 
 
@@ -98,11 +98,11 @@ def test_other_events_make_no_notification(event: Event) -> None:
 
 def test_the_first_is_told_at_once_and_the_rest_a_second_later() -> None:
     digest = Digest()
-    digest.add(anomaly("a"))
+    digest.add(anomaly("a"), 1)
     assert [n.count for n in digest.due(10.0, AT)] == [1]
     assert digest.next_due() is None
-    digest.add(anomaly("b"))
-    digest.add(anomaly("c"))
+    digest.add(anomaly("b"), 1)
+    digest.add(anomaly("c"), 1)
     assert digest.due(10.999, AT) == []
     assert digest.next_due() == 11.0
     assert [n.count for n in digest.due(11.0, AT)] == [2]
@@ -110,10 +110,10 @@ def test_the_first_is_told_at_once_and_the_rest_a_second_later() -> None:
 
 def test_after_a_quiet_second_the_next_is_told_at_once() -> None:
     digest = Digest()
-    digest.add(anomaly())
+    digest.add(anomaly(), 1)
     digest.due(10.0, AT)
     assert digest.due(11.0, AT) == []
-    digest.add(anomaly())
+    digest.add(anomaly(), 1)
     due = digest.next_due()
     assert due is not None
     assert due <= 15.0
@@ -122,10 +122,10 @@ def test_after_a_quiet_second_the_next_is_told_at_once() -> None:
 
 def test_the_kinds_do_not_wait_for_each_other() -> None:
     digest = Digest()
-    digest.add(anomaly())
+    digest.add(anomaly(), 1)
     assert [n.kind for n in digest.due(10.0, AT)] == ["anomaly"]
-    digest.add(SystemAlert("reboot"))
-    digest.add(anomaly())
+    digest.add(SystemAlert("reboot"), 1)
+    digest.add(anomaly(), 1)
     assert [n.kind for n in digest.due(10.5, AT)] == ["alert"]
     assert digest.next_due() == 11.0
     assert [n.kind for n in digest.due(11.0, AT)] == ["anomaly"]
@@ -134,9 +134,9 @@ def test_the_kinds_do_not_wait_for_each_other() -> None:
 def test_next_due_is_the_earliest_of_the_kinds() -> None:
     digest = Digest()
     for start, event in ((10.0, anomaly()), (10.4, SystemAlert("reboot"))):
-        digest.add(event)
+        digest.add(event, 1)
         digest.due(start, AT)
-        digest.add(event)
+        digest.add(event, 1)
     assert digest.next_due() == 11.0
     digest.due(11.0, AT)
     assert digest.next_due() == 11.4
@@ -162,7 +162,7 @@ def test_every_event_is_counted_once_and_no_kind_speaks_twice_a_second(script: l
             look()
         else:
             added[what] += 1
-            digest.add(anomaly() if what == "anomaly" else SystemAlert("reboot"))
+            digest.add(anomaly() if what == "anomaly" else SystemAlert("reboot"), 1)
     while (due := digest.next_due()) is not None:
         now = max(now, due)
         look()
