@@ -20,6 +20,7 @@ from tests.fuzz.mutation import KINDS, sliced
 from tests.fuzz.silence import no_errors_logged
 from tests.fuzz.streams import DamagedStream, Reading, Tally, damaged_streams, judge, read_stream
 
+ROOT = Path(__file__).parents[2]
 STREAMS = 2500
 THROUGH_THE_CLIENT = 120
 
@@ -108,7 +109,8 @@ def test_the_command_writes_its_figures(tmp_path: Path) -> None:
     figures = tmp_path / "fuzz.json"
     figures.write_text('{"codec": {"executions": 5}}')
     arguments = ["streams", "--count", "40", "--live", "3", "--seed", "7", "--json", str(figures)]
-    subprocess.run([sys.executable, "-m", "tests.fuzz", *arguments], check=True, capture_output=True, timeout=50)
+    whole = [sys.executable, "-m", "tests.fuzz", *arguments]
+    subprocess.run(whole, cwd=ROOT, check=True, capture_output=True, timeout=50)
     written = json.loads(figures.read_text())
     assert written["codec"] == {"executions": 5}
     streams = written["streams"]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ import attrs
 from tests.faults.numbered_feed import EVENTS, EngineFeed, NumberedFeed
 from tests.faults.proxy import Cut, FaultProxy, Toxics
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 5.0
 """Seconds within which a client is back, or counts as gone for good; they all try every twentieth of a second."""
 NOTICE = 4.0
@@ -46,6 +48,7 @@ class PeerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            cwd=ROOT,
             env={**os.environ, **{f"WEBSOCKETS_BACKOFF_{name}_DELAY": "0.05" for name in ("INITIAL", "MIN", "MAX")}},
         )
         self._changed = threading.Condition()  # guards the rest
