@@ -122,7 +122,9 @@ class HostileServer:
             context = self._context(hostile)
             if context is not None:
                 sock = context.wrap_socket(sock, server_side=True)
-            key, rest = self._listen(sock, heard, hears=self._case.hears or not hostile)
+            key, rest = "", b""
+            if self._case.waits or not hostile:
+                key, rest = self._listen(sock, heard, hears=self._case.hears or not hostile)
             speech = self._case.speech if hostile else well_behaved
             talk = _Talk(sock, heard, self._stopping, polite=self._case.polite or not hostile)
             talk.hear(rest)

@@ -243,6 +243,15 @@ def pretenders() -> Iterator[Case]:
     yield pretender("the end in place of a hello", group, Act.FIN, expected=no_tls)
     yield pretender("a reset in place of a hello", group, Act.RST, expected=not_opened("reset"))
     yield pretender(
+        "a reset of each connection as soon as there is one",
+        group,
+        Act.RST,
+        expected=not_opened("reset"),
+        waits=False,
+        turns=20,
+        options={"max_reconnect_attempts": None},
+    )
+    yield pretender(
         "an alert in place of a hello",
         "TLS alerts",
         bytes.fromhex("15030300020228"),
