@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +30,7 @@ from realtime_client.transports.errands import Abandoned, Errands, Raised
 from realtime_client.transports.opening import credentials, open_websocket
 from realtime_client.transports.proxies import find_proxy
 from realtime_client.transports.streams import NotSentError, PlainStream, Stream, TlsStream
+from realtime_client.transports.tls import TlsSettings
 
 __all__ = ["WebSocketDialer", "WebSocketLink"]
 
@@ -41,27 +41,21 @@ LAST_WORDS = 0.25
 
 
 class WebSocketDialer:
-    """Makes the links of one client; what they share is made once, with the first.
+    """Makes the links of one client.
 
     Args:
         config: Where to and how.
+        tls: For ``wss``.
     """
 
-    def __init__(self, config: ClientConfig) -> None:
+    def __init__(self, config: ClientConfig, tls: TlsSettings) -> None:
         self._config = config
-        self._context: ssl.SSLContext | None = config.ssl_context
+        self._tls = tls
         self._asked: dict[str, Errands] = {}  # who asked the user's callables last, and may still wait for them
 
     def __call__(self) -> WebSocketLink:
         """A link for the next attempt; no I/O."""
-        return WebSocketLink(self._config, self._tls_context, self._asked)
-
-    def _tls_context(self) -> ssl.SSLContext:
-        if self._context is None:
-            context = ssl.create_default_context(cafile=self._config.ca_file)
-            context.set_alpn_protocols(["http/1.1"])
-            self._context = context
-        return self._context
+        return WebSocketLink(self._config, self._tls, self._asked)
 
 
 class WebSocketLink:
@@ -69,11 +63,9 @@ class WebSocketLink:
 
     transport = Transport.WEBSOCKET
 
-    def __init__(
-        self, config: ClientConfig, tls_context: Callable[[], ssl.SSLContext], asked: dict[str, Errands]
-    ) -> None:
+    def __init__(self, config: ClientConfig, tls: TlsSettings, asked: dict[str, Errands]) -> None:
         self._config = config
-        self._tls_context = tls_context
+        self._tls = tls
         self._asked = asked
         self._dial = Dial()
         self._stream: Stream | None = None
@@ -137,7 +129,7 @@ class WebSocketLink:
         else:
             dial.through(proxy, host, port, deadline)
         if secure:
-            dial.secure(self._usable_context(), host, deadline)
+            dial.secure(self._tls.context(), host, deadline)
         assert dial.sock is not None
         self._first, agreement = open_websocket(
             dial.sock,
@@ -173,15 +165,6 @@ class WebSocketLink:
         if callable(accepted):
             raise ConnectError(f"the {name} callable did not return {rule.allowed}", retryable=False)
         return accepted
-
-    def _usable_context(self) -> ssl.SSLContext:
-        try:
-            return self._tls_context()
-        except OSError as error:
-            raise ConnectError(
-                f"ca_file: {self._config.ca_file} holds no usable certificates ({error.strerror or error})",
-                retryable=False,
-            ) from error
 
     # The connection
 

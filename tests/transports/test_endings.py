@@ -14,6 +14,7 @@ from realtime_client import ClientConfig, ConnectionLost
 from realtime_client._core.frames import CLOSE, TEXT, close_payload, encode_frame
 from realtime_client.testing import FakeServer, accept, reset, send_raw, wait_for_message
 from realtime_client.transports import streams
+from realtime_client.transports.tls import TlsSettings
 from realtime_client.transports.websocket import WebSocketDialer, WebSocketLink
 from tests.client.recording import PATIENCE
 
@@ -22,7 +23,8 @@ MESSAGE = encode_frame(TEXT, b'"last words"')
 
 @pytest.fixture
 def link(server: FakeServer) -> Iterator[WebSocketLink]:
-    link = WebSocketDialer(ClientConfig(server.url, proxy=None))()
+    config = ClientConfig(server.url, proxy=None)
+    link = WebSocketDialer(config, TlsSettings(config))()
     yield link
     link.release()
 
