@@ -25,7 +25,6 @@ from realtime_client.errors import MalformedMessage
 from realtime_client.events import (
     ConnectionEstablished,
     Event,
-    Figures,
     LogEntry,
     NewAnomaly,
     Origin,
@@ -180,15 +179,6 @@ class Codec:
         """
         log: LogEntry = _or_malformed(obj, lambda: self._structure("log", plain(obj), LogEntry))
         return log
-
-    def decode_stats(self, obj: Any) -> Mapping[str, Any]:
-        """Read the ``stats`` of a polling answer; as in ``StatsUpdate.stats``.
-
-        Raises:
-            MalformedMessage: They are no figures.
-        """
-        stats: Mapping[str, Any] = _or_malformed(obj, lambda: self._structure("stats", plain(obj), Figures))
-        return stats
 
     def decode_alert(self, obj: Any, *, received_at: datetime, origin: Origin = Origin.POLL) -> SystemAlert:
         """Read one of the ``alerts`` of a polling answer, ``{"message", "severity", "timestamp"}``.

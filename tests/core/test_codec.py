@@ -654,7 +654,6 @@ def test_parts_of_a_polling_answer(codec: Codec) -> None:
     assert codec.decode_log({"id": "1", "message": "m", "is_anomaly": False, "x": 1}) == LogEntry(
         "1", "m", is_anomaly=False, extra={"x": 1}
     )
-    assert codec.decode_stats({"totalLogs": 5, "other": "x"}) == {"total_logs": 5, "other": "x"}
     alert = codec.decode_alert({"message": "m", "timestamp": "2024-01-01T10:00:00Z"}, received_at=NOW)
     assert alert == SystemAlert("m", timestamp=TEN, origin=Origin.POLL)
 
@@ -664,8 +663,6 @@ def test_parts_of_a_polling_answer_may_be_malformed(codec: Codec) -> None:
         codec.decode_log({"id": 1, "message": "m"})
     with pytest.raises(MalformedMessage, match=r"^log is not an object$"):
         codec.decode_log("x")
-    with pytest.raises(MalformedMessage, match=r"^stats\.totalLogs is not a number$"):
-        codec.decode_stats({"total_logs": "5"})
     with pytest.raises(MalformedMessage, match=r"^alert is not an object$"):
         codec.decode_alert(None, received_at=NOW)
     with pytest.raises(MalformedMessage, match=r"^message missing$"):
