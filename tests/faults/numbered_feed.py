@@ -14,6 +14,7 @@ from typing import Any, Self
 from realtime_client._core.frames import CONTINUATION, PING, PONG, TEXT, Close, FrameReader, Ping, encode_frame
 from realtime_client._core.handshake import parse_request, upgrade_answer
 from tests.client.recording import PATIENCE
+from tests.serving import read_head
 
 EVENTS = 3
 """Numbered events of one connection."""
@@ -95,12 +96,9 @@ class NumberedFeed:
 
     def _serve(self, sock: socket.socket, connection: int) -> None:
         with contextlib.suppress(OSError):
-            head = b""
-            while b"\r\n\r\n" not in head and (data := sock.recv(4096)):
-                head += data
-            if b"\r\n\r\n" in head:
-                sock.sendall(upgrade_answer(parse_request(head)) + self._first_words(connection))
-                self._converse(sock)
+            head, _ = read_head(sock)
+            sock.sendall(upgrade_answer(parse_request(head)) + self._first_words(connection))
+            self._converse(sock)
         with self._lock:
             self._sockets.discard(sock)
             self._threads.discard(threading.current_thread())

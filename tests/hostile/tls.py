@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.hostile.authority import Authority, Security, serving
+from tests.hostile.authority import Authority, Security
 from tests.hostile.case import (
     SHORT,
     Act,
@@ -32,6 +32,7 @@ from tests.hostile.case import (
     too_slow,
     upgrade,
 )
+from tests.serving import serving
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)

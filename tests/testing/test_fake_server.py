@@ -46,6 +46,7 @@ from realtime_client.testing.script import (
     wait_for_message,
 )
 from realtime_client.testing.server import Ending, FakeServer
+from tests.serving import serving
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HANDSHAKE = (
@@ -670,9 +671,7 @@ def authority() -> trustme.CA:
 
 
 def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    return context
+    return serving(authority.issue_cert("127.0.0.1", "localhost"))
 
 
 def client_context(authority: trustme.CA) -> ssl.SSLContext:

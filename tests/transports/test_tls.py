@@ -32,6 +32,7 @@ from tests.client.recording import (
     own_threads,
 )
 from tests.outages.waiting import wait_until_ended
+from tests.serving import serving
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +46,9 @@ def trust(authority: trustme.CA) -> Iterator[str]:
         yield path
 
 
-def served_with(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate.configure_cert(context)
-    return context
-
-
 @pytest.fixture
 def tls_server(nothing_is_left: None, authority: trustme.CA) -> Iterator[FakeServer]:
-    with FakeServer(ssl_context=served_with(authority.issue_cert("127.0.0.1", "localhost"))) as fake:
+    with FakeServer(ssl_context=serving(authority.issue_cert("127.0.0.1", "localhost"))) as fake:
         yield fake
 
 
@@ -91,7 +86,7 @@ def test_a_certificate_is_verified_by_default_and_its_refusal_is_fatal(tls_serve
 
 @pytest.mark.parametrize("name", ["example.org", "127.0.0.2"])
 def test_a_certificate_for_another_host_is_refused(name: str, authority: trustme.CA, make: Make, trust: str) -> None:
-    with FakeServer(ssl_context=served_with(authority.issue_cert(name))) as fake:
+    with FakeServer(ssl_context=serving(authority.issue_cert(name))) as fake:
         client = make(fake.url, ca_file=trust)
         with pytest.raises(ConnectError, match="certificate"):
             client.connect(PATIENCE)
@@ -101,7 +96,7 @@ def test_a_certificate_for_another_host_is_refused(name: str, authority: trustme
 
 def test_a_certificate_that_has_expired_is_refused(authority: trustme.CA, make: Make, trust: str) -> None:
     past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    with FakeServer(ssl_context=served_with(authority.issue_cert("127.0.0.1", not_after=past))) as fake:
+    with FakeServer(ssl_context=serving(authority.issue_cert("127.0.0.1", not_after=past))) as fake:
         client = make(fake.url, ca_file=trust)
         with pytest.raises(ConnectError, match="certificate"):
             client.connect(PATIENCE)
