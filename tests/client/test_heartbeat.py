@@ -6,7 +6,7 @@ import json
 import threading
 
 import pytest
-from websockets.sync.server import ServerConnection
+from websockets.asyncio.server import ServerConnection
 
 from realtime_client import ConnectionState, HeartbeatTimeout, Pong, RealtimeClient
 from realtime_client.testing import (
@@ -279,8 +279,8 @@ def test_heartbeat_a_server_that_ignores_the_message_keeps_its_connection(make: 
     """
     got, changes = Record(), Record()
 
-    def ignore(connection: ServerConnection) -> None:
-        for message in connection:
+    async def ignore(connection: ServerConnection) -> None:
+        async for message in connection:
             got(message)
 
     with websockets_server(ignore) as port:
