@@ -429,8 +429,9 @@ class Conversation:
             if isinstance(item, Violation):
                 self._journal.failed(_violated(item, self.connection))
                 self._fail(item)
+            hushed = self._is_hushed()  # before a test that waits for the item can release the gate
             self.connection.received(item)
-            if not self._is_hushed():
+            if not hushed:
                 self._answer(item)
 
     def _answer(self, item: Item) -> None:

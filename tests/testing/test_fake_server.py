@@ -27,11 +27,12 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from realtime_client._core.frames import CLOSE, TEXT, FrameReader, close_payload, encode_frame
+from realtime_client._core.frames import CLOSE, TEXT, FrameReader, Item, close_payload, encode_frame
 from realtime_client._core.handshake import Request, accept_key
 from realtime_client.errors import ProtocolError
 from realtime_client.events import SystemAlert
 from realtime_client.testing import script, server
+from realtime_client.testing.connection import FakeConnection
 from realtime_client.testing.conversation import Conversation
 from realtime_client.testing.script import (
     Step,
@@ -444,6 +445,21 @@ def test_go_silent_until_a_gate() -> None:
         client.send('{"type": "ping"}')
         fake.wait_for_message({"type": "ping"})
         fake.gate("back").release()
+        assert client.ping(b"again").wait(5)
+        with pytest.raises(TimeoutError):
+            client.recv(timeout=0.05)
+
+
+def test_go_silent_does_not_answer_what_came_before_the_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = FakeConnection.received
+
+    def receive_and_release(connection: FakeConnection, item: Item) -> None:
+        received(connection, item)
+        fake.gate("back").release()
+
+    monkeypatch.setattr(FakeConnection, "received", receive_and_release)
+    with FakeServer(script=[[accept(), go_silent(gate="back")]]) as fake, dial(fake) as client:
+        client.send('{"type": "ping"}')
         assert client.ping(b"again").wait(5)
         with pytest.raises(TimeoutError):
             client.recv(timeout=0.05)
