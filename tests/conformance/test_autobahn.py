@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
-from tests.conformance.__main__ import FIGURES
 from tests.conformance.echo import OURS
 from tests.conformance.run import patterns, run
 from tests.conformance.suite import NO_PYTHON27, REQUIREMENT, find_python27
 from tests.conformance.verdicts import CORE, GROUPS, SIZES, Verdict, shortcomings
+from tests.records import recorded
 
 PYTHON27 = find_python27()
 NONE = pytest.param("none", marks=pytest.mark.skip(reason=NO_PYTHON27))
@@ -33,7 +30,7 @@ def test_the_suite_finds_nothing_in(group: str, verdicts: list[Verdict]) -> None
 
 
 def test_the_figures_in_the_documentation_are_of_the_whole_suite_and_without_a_fault() -> None:
-    figures = json.loads(Path(FIGURES).read_text())
+    figures = recorded("conformance")
     assert figures["suite"] == REQUIREMENT
     ours = figures["clients"][OURS]
     assert {group: one["cases"] for group, one in ours["groups"].items()} == {**SIZES}

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from realtime_client._core.frames import CONTINUATION, PING, PONG, TEXT, Close, FrameReader, Ping, encode_frame
 from realtime_client._core.handshake import parse_request, upgrade_answer
+from tests import engine_io
 from tests.client.recording import PATIENCE
 from tests.serving import read_head
 
@@ -123,11 +124,9 @@ class EngineFeed(NumberedFeed):
     """The same events for a client that speaks Engine.IO 4 and Socket.IO 5, over a WebSocket from the beginning."""
 
     def _first_words(self, connection: int) -> bytes:
-        opening = {"sid": f"sid-{connection}", "upgrades": [], "pingInterval": 500, "pingTimeout": 500}
-        packets = ["0" + json.dumps({**opening, "maxPayload": 1_000_000}), '40{"sid":"namespace"}']
+        packets = engine_io.opening(f"sid-{connection}", interval=0.5, timeout=0.5)
         logs = (log(number) for number in range(connection * EVENTS, (connection + 1) * EVENTS))
-        packets += ["42" + json.dumps(["new_anomaly", {"log": one}], ensure_ascii=False) for one in logs]
-        return b"".join(encode_frame(TEXT, packet.encode()) for packet in packets)
+        return engine_io.frames([*packets, *(engine_io.message("new_anomaly", {"log": one}) for one in logs)])
 
     def _converse(self, sock: socket.socket) -> None:
         """Send the server's pings, at its interval; what the client says is not looked at."""
@@ -137,4 +136,4 @@ class EngineFeed(NumberedFeed):
                 if not sock.recv(4096):
                     return
             except TimeoutError:
-                sock.sendall(encode_frame(TEXT, b"2"))
+                sock.sendall(engine_io.frames([engine_io.PING]))

@@ -100,7 +100,7 @@ def main(name: str) -> None:
     sys.stdout = sys.stderr  # what a client prints must not be taken for an answer
     if name != "realtime_client":
         memory.limit_memory(CEILING)
-    warm_up(client)
+    warm_up(name, client)
     before = memory.present()
     for line in sys.stdin:
         url, options, patience = json.loads(line)

@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import os
-import platform
 import random
 import subprocess
 import sys
@@ -194,8 +193,6 @@ def compare(*, faults: int, seed: int, say: Callable[[str], object]) -> dict[str
     """
     result: dict[str, Any] = {
         "command": f"python -m tests.soak --peers --faults {faults} --seed {seed}",
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
         "patience": PATIENCE,
         "clients": {},
     }

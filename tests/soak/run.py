@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
-import platform
+import math
 import random
 import ssl
 import tempfile
@@ -211,8 +211,6 @@ class Soak:
         return {
             "command": f"python -m tests.soak --minutes {self._seconds / 60:g} --seed {self._seed}",
             "version": __version__,
-            "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}",
             "seconds": round(seconds, 1),
             "clients": len(self._stations),
             "faults": sum(self._tried.values()),
