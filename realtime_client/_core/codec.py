@@ -6,6 +6,7 @@ else; the strict one here decides what is refused and words the error. What the 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -43,7 +44,8 @@ _BUILT_IN: Final[Mapping[str, type[Event]]] = {
 }
 _SHOWN_PAYLOAD: Final = 200
 MAX_VALUES: Final = 50_000
-"""How many objects, arrays and keys a message may hold."""
+"""How many objects, arrays and keys a message may hold; of other texts two count as one of these."""
+_KEY: Final = re.compile(r'"[ \t\r\n]*:')
 _TOO_DEEP: Final = f"too deep: more than {MAX_DEPTH} levels"
 _DIGIT: Final = re.compile(r"[0-9]")
 _LONG_NUMBER: Final = re.compile(r"(?<![0-9])[0-9]{309}")
@@ -133,20 +135,22 @@ class Codec:
         likely, other = fast_decoders()
         for message in messages:
             raw = message
-            try:
-                if raw.__class__ is str and not raw.isascii():
-                    raw = raw.encode()
-                event = likely(raw).to_event(received_at, origin)
-            except REFUSED:
+            event: Event | None = None
+            if len(raw) <= MAX_VALUES:  # what is larger is counted first, which the strict reading does
                 try:
-                    event = other(raw).to_event(received_at, origin)
-                    likely, other = other, likely  # a server keeps to its spelling
+                    if raw.__class__ is str and not raw.isascii():
+                        raw = raw.encode()
+                    event = likely(raw).to_event(received_at, origin)
                 except REFUSED:
-                    try:
-                        event = self._read(_parse(raw, MAX_VALUES), received_at, origin)
-                    except Mismatch as error:
-                        decoded.malformed.append(MalformedMessage(str(error), payload=_beginning(raw)))
-                        continue
+                    with contextlib.suppress(*REFUSED):
+                        event = other(raw).to_event(received_at, origin)
+                        likely, other = other, likely  # a server keeps to its spelling
+            if event is None:
+                try:
+                    event = self._read(_parse(raw, MAX_VALUES), received_at, origin)
+                except Mismatch as error:
+                    decoded.malformed.append(MalformedMessage(str(error), payload=_beginning(raw)))
+                    continue
             add_event(event)
             add_size(len(raw))
         return decoded
@@ -265,12 +269,7 @@ def _parse(message: str | bytes, max_values: int | None = None) -> Any:
             text = message.decode()
         except UnicodeDecodeError:
             raise Mismatch("invalid UTF-8") from None
-    # Three bytes of JSON may stand for an object of 64, so that the message's size alone does not bound the memory.
-    too_many = (
-        max_values is not None
-        and len(text) > max_values
-        and text.count("{") + text.count("[") + text.count('":') > max_values
-    )
+    too_many = max_values is not None and len(text) > max_values and _values(text) > max_values
     try:
         value = msgspec.json.decode(text, type=msgspec.Raw if too_many else Any)
     except msgspec.ValidationError:  # there is no type to fail, only a number without a place
@@ -282,10 +281,21 @@ def _parse(message: str | bytes, max_values: int | None = None) -> Any:
     except RecursionError:
         raise Mismatch(_TOO_DEEP) from None
     if too_many:
-        raise Mismatch(f"too many values: more than {max_values} objects, arrays and keys")
+        raise Mismatch(f"too many values: more than {max_values} objects, arrays, keys and pairs of texts")
     if text.count("[") + text.count("{") > MAX_DEPTH and too_deep(value):
         raise Mismatch(_TOO_DEEP)
     return plain(value) if _has_long_number(text) else value
+
+
+def _values(text: str) -> float:
+    """About how much JSON holds: three bytes may stand for an object of 64, five for a text of 80.
+
+    So the message's size alone does not bound the memory. What looks like an object inside of a text counts as well.
+    """
+    if "\\" in text:  # what is left are the quotes that begin or end a text
+        text = text.replace("\\\\", "").replace('\\"', "")
+    keys = sum(1 for _ in _KEY.finditer(text))
+    return text.count("{") + text.count("[") + keys + (text.count('"') / 2 - keys) / 2
 
 
 def _has_long_number(text: str) -> bool:

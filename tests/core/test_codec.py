@@ -201,6 +201,9 @@ ANYWHERE = [
         ("[" + "{}," * 50_000 + "{}]", "too many values"),
         ("[" + "[]," * 50_000 + "[]]", "too many values"),
         ("{" + '"a":1,' * 50_000 + '"b":1}', "too many values"),
+        ("{" + '"a" \t:1,' * 50_000 + '"b":1}', "too many values"),
+        ("[" + '"",' * 100_000 + "1]", "too many values"),
+        ("[" + r'"\\",' * 100_000 + "1]", "too many values"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -209,7 +212,11 @@ def test_what_no_message_may_hold(place: str, value: str, why: str) -> None:
 
 
 @pytest.mark.parametrize("place", ANYWHERE)
-@pytest.mark.parametrize("value", [r'"😀"', r'"\\ud800"', "1" + "0" * 308, '"' + "9" * 400 + '"', "1e-999"])
+@pytest.mark.parametrize(
+    "value",
+    [r'"😀"', r'"\\ud800"', "1" + "0" * 308, '"' + "9" * 400 + '"', "1e-999", '"' + r"\"\\\"" * 150_000 + '"'],
+    ids=lambda value: str(value)[:20],
+)
 def test_what_looks_like_it_and_is_not_may_stand_anywhere(place: str, value: str) -> None:
     assert decode(place.format(value)).received_at == NOW
 
