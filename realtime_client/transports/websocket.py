@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,7 +36,7 @@ from realtime_client.transports.tls import TlsSettings
 __all__ = ["WebSocketDialer", "WebSocketLink"]
 
 CONTROL_TIMEOUT = 5.0
-"""The longest that an answer to a ping or a close may take to write, in seconds."""
+"""The longest that the answers to the pings of one read, or to a close, may take to write, in seconds."""
 LAST_WORDS = 0.25
 """How long to wait for the peer's end of the stream after the closing handshake, in seconds."""
 
@@ -199,19 +200,23 @@ class WebSocketLink:
                 # The next receive() answers it: how the network cut the bytes must not decide whether the messages
                 # before it were out of our hands, and perhaps answered, by then.
                 self._ending = last
+            # One deadline for the answers to what was read at once, so that a peer that sends pings and reads no answer
+            # is given up. That takes it once or twice: poll() calls a socket writable when a third of its buffer is free,
+            # and when the time is up there may be room for just one more answer.
+            deadline = time.monotonic() + CONTROL_TIMEOUT
             for item in items:
                 if isinstance(item, Ping):
-                    if self._failure is None:  # each answer may take its time, but not after one that did not get out
-                        self._answer(ABNF.OPCODE_PONG, item.payload)
+                    if self._failure is None:
+                        self._answer(ABNF.OPCODE_PONG, item.payload, deadline)
                 elif isinstance(item, Pong):
                     pong = item.payload
         return Received(messages, len(data), pong)
 
-    def _answer(self, opcode: int, payload: bytes) -> None:
+    def _answer(self, opcode: int, payload: bytes, deadline: float) -> None:
         """Answer the peer, on the reader thread, which waits for no other thread's write."""
         assert self._stream is not None
         try:
-            self._stream.send_soon(ABNF.create_frame(payload, opcode).format(), CONTROL_TIMEOUT)
+            self._stream.send_soon(ABNF.create_frame(payload, opcode).format(), deadline)
         except (OSError, ValueError) as error:
             self._fail(_broken_while_sending(error))  # the next receive() tells it
 
@@ -220,7 +225,7 @@ class WebSocketLink:
         assert self._stream is not None
         if not self._leaving:  # else the close frame that may be sent has been (section 5.5.1)
             reason = ending.reason if isinstance(ending, Violation) else ""
-            self._answer(ABNF.OPCODE_CLOSE, close_payload(ending.code, reason))
+            self._answer(ABNF.OPCODE_CLOSE, close_payload(ending.code, reason), time.monotonic() + CONTROL_TIMEOUT)
         self._stream.drain(LAST_WORDS)
         self.fail(self._verdict_on(ending))
 

@@ -100,7 +100,7 @@ def test_after_our_own_close_frame_no_second_one_is_sent(
     assert link.receive().messages == ['"last words"']  # and the end of it all, which is still to be answered
     assert link._stream is not None
     answers: list[bytes] = []
-    monkeypatch.setattr(link._stream, "send_soon", lambda data, timeout: answers.append(data))
+    monkeypatch.setattr(link._stream, "send_soon", lambda data, deadline: answers.append(data))
     link.close(PATIENCE)
     with pytest.raises(ConnectionLost) as caught:
         link.receive()
