@@ -201,8 +201,8 @@ class WebSocketLink:
                 # before it were out of our hands, and perhaps answered, by then.
                 self._ending = last
             # One deadline for the answers to what was read at once, so that a peer that sends pings and reads no answer
-            # is given up. That takes it once or twice: poll() calls a socket writable when a third of its buffer is free,
-            # and when the time is up there may be room for just one more answer.
+            # is given up. That takes it once or twice: poll() finds a socket writable when a third of its buffer is
+            # free, and when the time is up there may be room for just one more answer.
             deadline = time.monotonic() + CONTROL_TIMEOUT
             for item in items:
                 if isinstance(item, Ping):

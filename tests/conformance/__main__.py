@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.conformance.echo import CLIENTS, OURS, VERSIONS
 from tests.conformance.run import patterns, run
-from tests.conformance.suite import NO_PYTHON27, REQUIREMENT, find_python27
+from tests.conformance.suite import REQUIREMENT, find_python27
 from tests.conformance.verdicts import GROUPS, shortcomings, summary, table_of_groups
 from tests.records import add_docs_option, conditions, keep, recorded
 
@@ -33,9 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.docs and chosen.cases:
         parser.error("--docs wants the whole: without --cases")
     client = chosen.peer or OURS
-    python = find_python27()
-    if python is None:
-        parser.error(NO_PYTHON27)
+    try:
+        python = find_python27()
+    except (LookupError, ValueError) as error:
+        parser.error(str(error))
     started = conditions()
     with tempfile.TemporaryDirectory() as temporary:
         verdicts = run(
