@@ -43,7 +43,8 @@ def websockets_sync(url: str) -> None:
 def socketio(url: str) -> None:
     """python-socketio's threaded client, with its own delays."""
     client = importlib.import_module("socketio").Client()
-    client.connect(url.replace("ws://", "http://").removesuffix("/ws"), transports=["websocket"])
+    address = url.replace("ws://", "http://").removesuffix("/ws")
+    client.connect(address, transports=["websocket"], wait_timeout=60)  # all begin at once: one second is too short
     client.wait()
 
 
