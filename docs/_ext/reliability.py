@@ -35,6 +35,8 @@ REQUEST = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 """Any; the answer is as long for every request."""
+MOST_SAMPLES = 8
+"""Lines of a table of a long run."""
 
 
 def reliability_tables(proofs: Proofs | None = None) -> dict[str, str]:
@@ -102,9 +104,9 @@ def hostile_inputs(figures: Figures) -> str:
             kind,
             share(found["as_expected"], found["cases"]),
             f"{found['slowest_verdict']:g} s",
+            _slow(found["slow"]),
             mib(found["most_memory_above_the_limit"]),
         ]
-            _slow(found["slow"]),
         for kind, found in kinds.items()
     ]
     well, cases = (sum(found[key] for found in kinds.values()) for key in ("as_expected", "cases"))
@@ -215,8 +217,6 @@ def fault_outcomes(figures: Figures) -> str:
     return f"{table(['all faults together', *map(heading, columns)], rows)}\n\n{caption}"
 
 
-# Fuzzing
-
 # What a network does, test by test
 
 
@@ -241,6 +241,8 @@ def _tests(figures: Figures, part: str) -> str:
     caption = f"`{figures['command']}`; {ran(figures['run'])}."
     return f"{table(head, [*rows, ['all', number(passed), number(failed), '']])}\n\n{caption}"
 
+
+# Fuzzing
 
 
 def fuzz_targets(figures: Figures) -> str:
@@ -274,8 +276,6 @@ def fuzz_streams(figures: Figures) -> str:
     return f"{table(['', 'read', 'and through the whole client'], rows)}\n\n{caption}"
 
 
-# Soak and herd
-
 # State machines
 
 
@@ -287,6 +287,8 @@ def machines_driven(figures: Figures) -> str:
     caption = f"{number(figures['failed'])} of them failed. `{figures['command']}`; {ran(figures['run'])}."
     return f"{table(['state machine', 'examples', 'steps'], [*rows, ['all', *map(number, sums)]])}\n\n{caption}"
 
+
+# Soak and herd
 
 
 def soak_result(figures: Figures) -> str:
@@ -314,20 +316,29 @@ def soak_faults(figures: Figures) -> str:
 
 
 def soak_steadiness(figures: Figures) -> str:
-    """What the process held at each of the moments at which all was calm; and what has grown most."""
+    """What the process held at some of the moments at which all was calm; and what has grown most."""
+    samples = figures["samples"]
+    last = len(samples) - 1
+    shown = sorted({round(row * last / (MOST_SAMPLES - 1)) for row in range(MOST_SAMPLES)})
     rows = (
         [
             f"{sample['at']:g} s",
             number(sum(count for role, count in sample["threads"].items() if role != "others")),
             number(sample["descriptors"]),
+            mib(sample["in_use"]),
             mib(sample["rss"]),
-            mib(sample["held"]),
         ]
-        for sample in figures["samples"]
+        for sample in (samples[row] for row in shown)
     )
-    head = ["after", "threads of the clients", "descriptors", "resident memory", "held by the package's lines"]
-    growth = ["What grew most from the first of these moments to the last:", "```text", *figures["growth"], "```"]
-    return table(head, rows) + "\n\n" + "\n".join(growth)
+    drift, held = figures["drift"], figures["held"]
+    head = ["after", "threads of the clients", "descriptors", "in use by Python", "resident memory"]
+    caption = (
+        f"In the second half ({number(drift['samples'])} such moments, a straight line through them) "
+        f"{drift['in_use'] / 1024**2:+.2f} MiB came to be in use, and resident memory changed by "
+        f"{drift['rss'] / 1024**2:+.1f} MiB. The package's own lines held {mib(held['first'])} after the first part "
+        f"and {mib(held['last'])} at the end. What grew most between:"
+    )
+    return "\n\n".join([table(head, rows), caption, "\n".join(["```text", *held["growth"], "```"])])
 
 
 def herd_result(figures: Figures) -> str:
@@ -360,12 +371,12 @@ TABLES: Mapping[str, tuple[str, Callable[[Figures], str]]] = {
         "conformance": (conformance_groups, conformance_clients),
         "hostile": (hostile_inputs, hostile_clients, hostile_faults),
         "faults": (fault_returns, fault_outcomes),
+        "network": (network_proxy, network_kernel),
         "fuzz": (fuzz_targets, fuzz_streams),
+        "machines": (machines_driven,),
         "soak": (soak_result, soak_faults, soak_steadiness),
         "herd": (herd_result,),
     }.items()
     for make in makers
 }
 """Each table's name, the file that it is made from, and what makes it."""
-        "network": (network_proxy, network_kernel),
-        "machines": (machines_driven,),

@@ -88,7 +88,7 @@ def machines() -> dict[str, Any]:
 
 def soak() -> dict[str, Any]:
     threads = {"reader": 3, "heartbeat": 3, "others": 40}
-    sample = Sample(at=9.5, threads=threads, descriptors=77, rss=1024**2, held=0, lines={})
+    samples = [Sample(at=9.5 + n, threads=threads, descriptors=77, rss=1024**2, in_use=2 * 1024**2) for n in range(60)]
     names = ("clients", "produced", "delivered", "delivered_by_polls", "lost_and_said_so", "gaps", "gaps_incomplete")
     return {
         "command": "python -m tests.soak",
@@ -99,8 +99,9 @@ def soak() -> dict[str, Any]:
         "faults": 1234,
         "faults_by_kind": {"jitter": 5, "latency": 6, "reset": 7},
         "by_filling": {"poller": dict(zip(names, range(101, 108), strict=True))},
-        "samples": [sample.shown()],
-        "growth": ["+1 bytes, +1 blocks: store.py:1"],
+        "samples": [attrs.asdict(sample) for sample in samples],
+        "drift": {"samples": 30, "rss": -(1024**2), "in_use": 2**19},
+        "held": {"first": 1024**2, "last": 2 * 1024**2, "growth": ["+1 bytes, +1 blocks: store.py:1"]},
         "violations": ["one is lost"],
     }
 
@@ -117,10 +118,10 @@ PROOFS = {
     "conformance": conformance(),
     "hostile": hostile(),
     "faults": faults(),
-    "fuzz": fuzz(),
     "network": network(),
-    "soak": soak(),
+    "fuzz": fuzz(),
     "machines": machines(),
+    "soak": soak(),
     "herd": herd(),
 }
 
@@ -153,10 +154,10 @@ def test_in_short_every_client_has_its_figures_or_is_said_not_to_be_measured(mad
         ["1 of 20", none, none, "30 of 30"],
         ["1 of 20", none, none, "0 of 30"],
         ["2", none, none, "0"],
-        ["3 in 1,200", none, none, none],
         ["2 of 6", none, none, none],
-        ["1 in 1,234", none, none, none],
+        ["3 in 1,200", none, none, none],
         ["1 in 5,300 steps", none, none, none],
+        ["1 in 1,234", none, none, none],
         ["1 of 50", "0 of 50", none, none],
         ["9", "50", none, none],
     ]
@@ -229,7 +230,12 @@ def test_the_soak_shows_losses_faults_and_growth(made: dict[str, str]) -> None:
     assert "None of the promises above was broken" in reliability_tables({"soak": kept})["soak_result"]
     assert line(made["soak_faults"], "jitter") == ["5", "reset", "7"]
     assert "| latency | 6 |" in made["soak_faults"]
-    assert line(made["soak_steadiness"], "9.5 s") == ["6", "77", "1.0 MiB", "0.0 MiB"]
+    steadiness = made["soak_steadiness"]
+    assert line(steadiness, "9.5 s") == line(steadiness, "68.5 s") == ["6", "77", "2.0 MiB", "1.0 MiB"]
+    assert steadiness.count("1.0 MiB |") == 8
+    assert "(30 such moments, a straight line through them) +0.50 MiB came to be in use" in steadiness
+    assert "resident memory changed by -1.0 MiB" in steadiness
+    assert "held 1.0 MiB after the first part and 2.0 MiB at the end" in steadiness
     assert "+1 bytes, +1 blocks: store.py:1" in made["soak_steadiness"]
 
 
