@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from unittest import mock
 
 import attrs
@@ -112,8 +112,10 @@ def scatter_peers(which: str, clients: int, away: float) -> Herd:
         clients: How many.
         away: Seconds.
     """
-    sort_of = {"path": "/socket.io/", "then": SESSION} if which == "python-socketio" else {}
-    with FakeServer(**sort_of) as server, FaultProxy(server.port) as proxy, _peers(which, proxy.url(), clients):
+    other = FakeServer(path="/socket.io/", then=SESSION) if which == "python-socketio" else FakeServer()
+    with other as server, FaultProxy(server.port) as proxy, _peers(which, proxy.url(), clients) as said:
+        for _ in range(clients):
+            said.readline()
         proxy.wait_for_open(clients, PATIENCE)
         gone = time.monotonic()
         server.stop()
@@ -129,18 +131,22 @@ def scatter_peers(which: str, clients: int, away: float) -> Herd:
 
 
 @contextlib.contextmanager
-def _peers(which: str, url: str, clients: int) -> Iterator[None]:
+def _peers(which: str, url: str, clients: int) -> Iterator[IO[str]]:
+    """A process with so many clients; gives what they say: a line for each connection."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.soak.herd_peer", which, url, str(clients)],
         cwd=ROOT,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
+    assert process.stdout is not None
     try:
-        yield
+        yield process.stdout
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
 
 
 def _seen(clients: int, back: int, attempts: list[float], returned: float, seconds: float) -> Herd:

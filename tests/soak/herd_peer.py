@@ -2,7 +2,7 @@
 
 usage: python -m tests.soak.herd_peer WHICH URL COUNT
 
-Nobody is told what arrives; the server counts who connects.
+Each says by a line that it is connected, every time. What arrives is of no interest; the server counts who connects.
 """
 
 from __future__ import annotations
@@ -22,11 +22,17 @@ PAUSE = 1.0
 """Seconds in the loop that everybody writes around websockets' threaded client."""
 
 
+def ready(*_: object) -> None:
+    """A client is connected."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+
+
 def wsapp(url: str) -> None:
     """websocket-client's app, with the delay of its documentation."""
     import websocket
 
-    websocket.WebSocketApp(url).run_forever(reconnect=5)
+    websocket.WebSocketApp(url, on_open=ready).run_forever(reconnect=5)
 
 
 def websockets_sync(url: str) -> None:
@@ -35,6 +41,7 @@ def websockets_sync(url: str) -> None:
 
     while True:
         with contextlib.suppress(OSError, WebSocketException), connect(url) as connection:
+            ready()
             for _ in connection:
                 pass
         time.sleep(PAUSE)
@@ -42,9 +49,13 @@ def websockets_sync(url: str) -> None:
 
 def socketio(url: str) -> None:
     """python-socketio's threaded client, with its own delays."""
-    client = importlib.import_module("socketio").Client()
+    module = importlib.import_module("socketio")
+    client = module.Client()
+    client.on("connect", ready)
     address = url.replace("ws://", "http://").removesuffix("/ws")
-    client.connect(address, transports=["websocket"], wait_timeout=60)  # all begin at once: one second is too short
+    while not client.connected:  # all begin at once, and not all have their first connection within its time-outs
+        with contextlib.suppress(module.exceptions.ConnectionError):
+            client.connect(address, transports=["websocket"])
     client.wait()
 
 
@@ -53,6 +64,7 @@ async def websockets_asyncio(url: str) -> None:
     from websockets.asyncio.client import connect
 
     async for connection in connect(url):
+        ready()
         with contextlib.suppress(ConnectionClosed):
             async for _ in connection:
                 pass
