@@ -247,7 +247,7 @@ class Soak:
                 return
             if (now := datetime.now(UTC)) - before > PROMPT / 2:  # the whole process was kept waiting
                 for station in self._stations:
-                    station.held_up.add(before, now)
+                    station.way.was_blocked(before, now)
             with self._pen:
                 for station in self._stations if self._feeding else ():
                     if self._feed_dice.random() < 0.5:

@@ -61,40 +61,57 @@ class Identity:
     ca_file: str
 
 
-class HeldUp:
-    """The times in which something stood in the way of what the server sent."""
+@attrs.frozen
+class Obstacle:
+    """A time in which something stood in the way of what the server sent.
+
+    Attributes:
+        since, until: From when until when; it may still last.
+        passable: Whether anything arrived meanwhile, if late. In a black hole nothing did, until it ended.
+    """
+
+    since: datetime
+    until: datetime | None
+    passable: bool
+
+    def may_delay(self, heard_at: datetime, *, sent_by: datetime) -> bool:
+        """Whether something heard at this moment may have been held up, though what was sent by the other was not."""
+        if self.until is None:
+            return self.passable and self.since <= heard_at
+        begins_before = self.since <= heard_at if self.passable else self.until <= heard_at
+        return begins_before and self.until >= sent_by
+
+
+class Way:
+    """From the server to the client, and what stood in it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the rest
-        self._times: deque[tuple[datetime, datetime]] = deque(maxlen=1000)
-        self._since: datetime | None = None
+        self._past: deque[Obstacle] = deque(maxlen=1000)
+        self._present: Obstacle | None = None
 
-    def begin(self) -> None:
-        """From now on, or still."""
+    def change(self, toxics: Toxics) -> None:
+        """It is like this in a moment."""
+        now = datetime.now(UTC)
         with self._lock:
-            self._since = self._since or datetime.now(UTC)
+            if self._present is not None:
+                self._past.append(attrs.evolve(self._present, until=now))
+            self._present = None if toxics is HEALTHY else Obstacle(now, None, passable=not toxics.black_hole)
 
-    def end(self) -> None:
-        """The way is free; nothing where it was."""
+    def was_blocked(self, since: datetime, until: datetime) -> None:
+        """Nothing happened in a time that has just ended: the whole process was kept waiting."""
         with self._lock:
-            if self._since is not None:
-                self._times.append((self._since, datetime.now(UTC)))
-                self._since = None
-
-    def add(self, since: datetime, until: datetime) -> None:
-        """It was so for a time that has just ended."""
-        with self._lock:
-            self._times.append((since, until))
+            self._past.append(Obstacle(since, until, passable=True))
 
     def sent_by(self, heard_at: datetime) -> datetime:
         """The earliest moment at which something that arrived at this one may have been sent."""
         with self._lock:
-            times = [*self._times, *([(self._since, heard_at)] if self._since else [])]
-        sent_at = heard_at - PROMPT
-        for since, until in sorted(times, key=lambda one: one[1], reverse=True):
-            if since <= heard_at and until >= sent_at:
-                sent_at = min(sent_at, since - PROMPT)
-        return sent_at
+            obstacles = [*([self._present] if self._present else []), *reversed(self._past)]
+        sent_by = heard_at - PROMPT
+        for obstacle in obstacles:  # the newest first: one may have kept what an older one had kept before
+            if obstacle.may_delay(heard_at, sent_by=sent_by):
+                sent_by = min(sent_by, obstacle.since - PROMPT)
+        return sent_by
 
 
 class Station:
@@ -109,13 +126,13 @@ class Station:
 
     Attributes:
         proxy, client, ledger, filling: See above.
-        held_up: When what the server sent did not arrive at once.
+        way: What stood between the server and the client.
         broken_rules: What the servers complained of.
     """
 
     def __init__(self, number: int, *, filling: Filling, identity: Identity | None, seed: int, remembered: int) -> None:
         self.filling = filling
-        self.held_up = HeldUp()
+        self.way = Way()
         self.broken_rules: list[str] = []
         self._identity = identity
         self._lock = threading.Lock()  # guards the two lines below
@@ -124,7 +141,7 @@ class Station:
         self._away = False
         self._server = self._make_server().start()
         self.proxy = FaultProxy(self._server.port, seed=seed + number)
-        self.ledger = Ledger(self._produced_at, self.held_up.sent_by)
+        self.ledger = Ledger(self._produced_at, self.way.sent_by)
         self.client = self._make_client(number, remembered)
 
     @property
@@ -156,17 +173,15 @@ class Station:
 
     def poison(self, toxics: Toxics, *directions: Direction) -> None:
         """Let the proxy do this to directions from now on."""
-        if Direction.TO_CLIENT in directions and toxics is not HEALTHY:
-            self.held_up.begin()
+        if Direction.TO_CLIENT in directions:
+            self.way.change(toxics)
         self.proxy.set(toxics, *directions)
-        if Direction.TO_CLIENT in directions and toxics is HEALTHY:
-            self.held_up.end()
 
     def heal(self) -> None:
         """The proxy does nothing any more."""
+        self.way.change(HEALTHY)
         self.proxy.heal()
         self.proxy.accepted_at.clear()  # for which nobody asks, and which would grow for an hour
-        self.held_up.end()
 
     def go_away(self) -> None:
         """The server ends, and all its connections with it; nothing where that is so already."""
