@@ -6,7 +6,7 @@ import random
 import weakref
 from collections.abc import Callable, Hashable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from realtime_client._core.machine import Fact
 from realtime_client._runtime.clock import Clock, Inbox
@@ -28,6 +28,9 @@ from realtime_client.redaction import show_url
 from realtime_client.status import ConnectionStatus, Gap, Metrics, Notification, StatusChange
 from realtime_client.store import DashboardSnapshot, DashboardStore
 from realtime_client.transports.base import LinkFactory, Poller
+
+if TYPE_CHECKING:
+    from realtime_client.transports.tls import TlsSettings
 
 __all__ = ["RealtimeClient"]
 
@@ -429,30 +432,33 @@ class RealtimeClient:
 
 def make_engine(config: ClientConfig, *, link_factory: LinkFactory | None = None, clock: Clock | None = None) -> Engine:
     """Put the parts of a client together, as its configuration asks for them."""
+    # Not at the top: whoever only imports the package is spared sockets, TLS, and the transport with its library.
+    from realtime_client.transports.tls import TlsSettings  # noqa: PLC0415
+
+    tls = TlsSettings(config)
     return Engine(
         config,
-        make_link=link_factory or _dialer(config),
-        make_poller=_poller_factory(config),
+        make_link=link_factory or _dialer(config, tls),
+        make_poller=_poller_factory(config, tls),
         clock=clock or Clock(),
         uniform=random.uniform,
     )
 
 
-def _dialer(config: ClientConfig) -> LinkFactory:
-    # Whoever only imports the package is spared the transport and its library, a third of the time of all.
+def _dialer(config: ClientConfig, tls: TlsSettings) -> LinkFactory:
     from realtime_client.transports.websocket import WebSocketDialer  # noqa: PLC0415
 
-    return WebSocketDialer(config)
+    return WebSocketDialer(config, tls)
 
 
-def _poller_factory(config: ClientConfig) -> Callable[[], Poller | None]:
+def _poller_factory(config: ClientConfig, tls: TlsSettings) -> Callable[[], Poller | None]:
     if config.polling_url is None and config.poller is None:
         return lambda: None
     # Whoever does not poll is spared urllib3, a third of the time of the import.
     from realtime_client.transports.polling import make_poller  # noqa: PLC0415
 
-    callable_poller = make_poller(config) if config.poller is not None else None  # knows which of its calls hang
-    return lambda: callable_poller or make_poller(config)
+    callable_poller = make_poller(config, tls) if config.poller is not None else None  # knows which of its calls hang
+    return lambda: callable_poller or make_poller(config, tls)
 
 
 def configuration(url: str | None, config: ClientConfig | None, options: Mapping[str, Any]) -> ClientConfig:

@@ -1,7 +1,10 @@
-"""Two ways to run the whole suite under harder conditions, chosen by the environment.
+"""What holds for the whole suite, and two ways to run it under harder conditions, chosen by the environment.
 
 ``REALTIME_LOCK_CHECK=1`` watches every lock that the client makes; a test in which the law of locks is broken fails.
 ``REALTIME_SWITCH_INTERVAL=1e-6`` lets threads take turns after so many seconds (the interpreter's own choice is 5 ms).
+
+What Hypothesis has found is told together with the line that repeats it (``@reproduce_failure``), also on another
+machine; ``--hypothesis-seed`` repeats a whole run.
 """
 
 from __future__ import annotations
@@ -12,12 +15,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings
 
 from realtime_client import handles
 from realtime_client.testing import LockCheck
 
 STAND_INS = ("tests/runtime/", "tests/stateful/", "tests/test_store.py")
 """Tests of single parts, whose own code stands in for the client's other parts: it may be called under a lock."""
+
+settings.register_profile("suite", print_blob=True)
+settings.load_profile("suite")  # before any test is imported, and before the profile that the command names
 
 running = pytest.StashKey[ExitStack]()
 lock_check = pytest.StashKey[LockCheck]()

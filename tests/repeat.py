@@ -1,7 +1,8 @@
 """Run the suite many times over, to find what fails once in a while: ``python -m tests.repeat 20 [options of pytest]``.
 
-Each run is a process of its own with another ``PYTHONHASHSEED``. The first run that fails is the last one; its output
-and the command that repeats it are shown. The environment is that of the suite, see ``tests/conftest.py``.
+Each run is a process of its own with another seed, of ``PYTHONHASHSEED`` and of Hypothesis. The first run that fails is
+the last one; its output and the command that repeats it are shown. The environment is that of the suite, see
+``tests/conftest.py``.
 """
 
 from __future__ import annotations
@@ -19,11 +20,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit code of the run that failed, or 0."""
     parser = argparse.ArgumentParser(prog="python -m tests.repeat", description="Run the suite many times over.")
     parser.add_argument("times", type=int, help="how often")
-    parser.add_argument("--first-seed", type=int, default=1, help="PYTHONHASHSEED of the first run; then one more each")
+    parser.add_argument("--first-seed", type=int, default=1, help="of the first run; then one more each")
     given, options = parser.parse_known_args(arguments)
     for run in range(given.times):
         seed = str(given.first_seed + run)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            f"--hypothesis-seed={seed}",
+            *options,
+        ]
         began = time.monotonic()
         done = subprocess.run(
             command,

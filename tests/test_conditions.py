@@ -63,13 +63,14 @@ def test_repeat_runs_as_often_as_it_is_told_each_time_with_another_seed(tmp_path
     seeds = tmp_path / "seeds"
     source = f"""
 import os
+from hypothesis import core
 def test_it():
     with open({str(seeds)!r}, "a") as file:
-        file.write(os.environ["PYTHONHASHSEED"] + " ")
+        file.write(f"{{os.environ['PYTHONHASHSEED']}}/{{core.global_force_seed}} ")
 """
     done = run(tmp_path, source, "tests.repeat", "3", "--first-seed", "7")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert seeds.read_text().split() == ["7", "8", "9"]
+    assert seeds.read_text().split() == ["7/7", "8/8", "9/9"]
     assert [line.partition(",")[0] for line in done.stdout.splitlines()] == [f"run {n} of 3" for n in (1, 2, 3)]
 
 
@@ -80,4 +81,14 @@ def test_repeat_ends_with_the_first_run_that_fails_and_shows_it(tmp_path: Path) 
     assert "run 2 of 5" in done.stdout
     assert "run 3 of 5" not in done.stdout
     assert "the flake" in done.stdout
-    assert "the same again: PYTHONHASHSEED=2 " in done.stdout
+    again = done.stdout.partition("the same again: ")[2]
+    assert again.startswith("PYTHONHASHSEED=2 ")
+    assert " --hypothesis-seed=2 " in again
+
+
+def test_what_hypothesis_finds_is_told_with_the_line_that_repeats_it(tmp_path: Path) -> None:
+    source = (
+        "from hypothesis import given, strategies as st\n@given(st.integers())\ndef test_it(n):\n    assert n < 5\n"
+    )
+    done = run(tmp_path, source, "pytest", "-p", "no:cacheprovider")
+    assert "@reproduce_failure(" in done.stdout

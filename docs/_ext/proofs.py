@@ -20,6 +20,7 @@ __all__ = [
     "heading",
     "mib",
     "number",
+    "ran",
     "read",
     "share",
     "table",
@@ -30,7 +31,7 @@ Proofs: TypeAlias = Mapping[str, Figures]
 """The content of each file of `FILES` that exists, by its name without ``.json``."""
 
 DOCS = Path(__file__).resolve().parents[1]
-FILES = ("conformance", "hostile", "faults", "fuzz", "soak", "herd")
+FILES = ("conformance", "hostile", "faults", "network", "fuzz", "machines", "soak", "herd")
 OURS = "realtime_client"
 CLIENTS = (OURS, "WebSocketApp", "websockets.sync", "python-socketio")
 """Who has a place in every comparison, measured or not."""
@@ -44,6 +45,12 @@ def read(directory: Path = DOCS) -> Proofs:
     """Read the files; one that does not exist is left out."""
     paths = {name: directory / f"{name}.json" for name in FILES}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+
+
+def ran(run: Figures) -> str:
+    """On which day, by what, and with which seed the figures were made."""
+    seed = f", seed {run['seed']}" if "seed" in run else ""
+    return f"{run['date']}, Python {run['python']}, {run['machine']}{seed}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

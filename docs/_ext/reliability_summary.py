@@ -88,14 +88,35 @@ def _found(proofs: Proofs, who: str) -> str | None:
     return f"{number(sum(run['findings'] for run in runs.values()))} in {number(tried)}"
 
 
+def _network(proofs: Proofs, who: str) -> str | None:
+    parts = proofs.get("network")
+    if who != OURS or not parts:
+        return None
+    tests = [found for part in ("proxy", "kernel") for found in parts[part].values()]
+    failed = sum(found["failed"] for found in tests)
+    return share(failed, failed + sum(found["passed"] for found in tests))
+
+
+def _stepped(proofs: Proofs, who: str) -> str | None:
+    run = proofs.get("machines")
+    if who != OURS or not run:
+        return None
+    return f"{number(run['failed'])} in {number(sum(way['steps'] for way in run['machines'].values()))} steps"
+
+
 def _broken(proofs: Proofs, who: str) -> str | None:
     soak = proofs.get("soak")
     return f"{number(len(soak['violations']))} in {number(soak['faults'])}" if who == OURS and soak else None
 
 
 def _astray(proofs: Proofs, who: str) -> str | None:
-    herd = proofs.get("herd")
-    return share(herd["clients"] - herd["back"], herd["clients"]) if who == OURS and herd else None
+    herd = proofs.get("herd", {}).get("herds", {}).get(who)
+    return share(herd["clients"] - herd["back"], herd["clients"]) if herd else None
+
+
+def _crowd(proofs: Proofs, who: str) -> str | None:
+    herd = proofs.get("herd", {}).get("herds", {}).get(who)
+    return number(herd["peak"]) if herd else None
 
 
 LINES: dict[str, Cell] = {
@@ -107,7 +128,10 @@ LINES: dict[str, Cell] = {
     "faults: lost events that no report covers": _unreported,
     "faults: lost events around which the application was told nothing": _untold,
     "faults: events twice or out of order": _wrong,
+    "single faults of the network: cases in which a promise was broken": _network,
     "fuzzing: findings": _found,
+    "state machines: failures": _stepped,
     "soak: broken promises": _broken,
-    "herd: clients that did not come back": _astray,
+    "herd of fifty: clients that did not come back": _astray,
+    "herd of fifty: most attempts in 0.1 s": _crowd,
 }

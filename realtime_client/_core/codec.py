@@ -6,6 +6,7 @@ else; the strict one here decides what is refused and words the error. What the 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -25,7 +26,6 @@ from realtime_client.errors import MalformedMessage
 from realtime_client.events import (
     ConnectionEstablished,
     Event,
-    Figures,
     LogEntry,
     NewAnomaly,
     Origin,
@@ -44,7 +44,7 @@ _BUILT_IN: Final[Mapping[str, type[Event]]] = {
 }
 _SHOWN_PAYLOAD: Final = 200
 MAX_VALUES: Final = 50_000
-"""How many objects, arrays and keys a message may hold."""
+"""How many objects, arrays and keys a message may hold; of other texts two count as one of these."""
 _TOO_DEEP: Final = f"too deep: more than {MAX_DEPTH} levels"
 _DIGIT: Final = re.compile(r"[0-9]")
 _LONG_NUMBER: Final = re.compile(r"(?<![0-9])[0-9]{309}")
@@ -136,20 +136,22 @@ class Codec:
         likely, other = fast_decoders()
         for message in messages:
             raw = message
-            try:
-                if raw.__class__ is str and not raw.isascii():
-                    raw = raw.encode()
-                event = likely(raw).to_event(received_at, origin)
-            except REFUSED:
+            event: Event | None = None
+            if len(raw) <= MAX_VALUES:  # what is larger is counted first, which the strict reading does
                 try:
-                    event = other(raw).to_event(received_at, origin)
-                    likely, other = other, likely  # a server keeps to its spelling
+                    if raw.__class__ is str and not raw.isascii():
+                        raw = raw.encode()
+                    event = likely(raw).to_event(received_at, origin)
                 except REFUSED:
-                    try:
-                        event = self._read(_parse(raw, MAX_VALUES), received_at, origin)
-                    except Mismatch as error:
-                        decoded.malformed.append(MalformedMessage(str(error), payload=_beginning(raw)))
-                        continue
+                    with contextlib.suppress(*REFUSED):
+                        event = other(raw).to_event(received_at, origin)
+                        likely, other = other, likely  # a server keeps to its spelling
+            if event is None:
+                try:
+                    event = self._read(_parse(raw, MAX_VALUES), received_at, origin)
+                except Mismatch as error:
+                    decoded.malformed.append(MalformedMessage(str(error), payload=_beginning(raw)))
+                    continue
             add_event(event)
             add_size(len(raw))
         return decoded
@@ -182,15 +184,6 @@ class Codec:
         """
         log: LogEntry = _or_malformed(obj, lambda: self._structure("log", plain(obj), LogEntry))
         return log
-
-    def decode_stats(self, obj: Any) -> Mapping[str, Any]:
-        """Read the ``stats`` of a polling answer; as in ``StatsUpdate.stats``.
-
-        Raises:
-            MalformedMessage: They are no figures.
-        """
-        stats: Mapping[str, Any] = _or_malformed(obj, lambda: self._structure("stats", plain(obj), Figures))
-        return stats
 
     def decode_alert(self, obj: Any, *, received_at: datetime, origin: Origin = Origin.POLL) -> SystemAlert:
         """Read one of the ``alerts`` of a polling answer, ``{"message", "severity", "timestamp"}``.
@@ -277,7 +270,7 @@ def _parse(message: str | bytes, max_values: int | None = None) -> Any:
             text = message.decode()
         except UnicodeDecodeError:
             raise Mismatch("invalid UTF-8") from None
-    too_many = max_values is not None and _values(text, max_values) > max_values
+    too_many = max_values is not None and len(text) > max_values and _values(text, max_values) > max_values
     try:
         value = msgspec.json.decode(text, type=msgspec.Raw if too_many else Any)
     except msgspec.ValidationError:  # there is no type to fail, only a number without a place
@@ -289,23 +282,24 @@ def _parse(message: str | bytes, max_values: int | None = None) -> Any:
     except RecursionError:
         raise Mismatch(_TOO_DEEP) from None
     if too_many:
-        raise Mismatch(f"too many values: more than {max_values} objects, arrays and keys")
+        raise Mismatch(f"too many values: more than {max_values} objects, arrays, keys and pairs of texts")
     if text.count("[") + text.count("{") > MAX_DEPTH and too_deep(value):
         raise Mismatch(_TOO_DEEP)
     return plain(value) if _has_long_number(text) else value
 
 
-def _values(text: str, enough: int) -> int:
-    """How many objects, arrays and keys there are; exact where it matters, which is over ``enough``.
+def _values(text: str, enough: int) -> float:
+    """About how much JSON holds, exact where it is over ``enough``: objects, arrays, keys, and other texts by half.
 
-    Three bytes of JSON may stand for an object of 64, so that the message's size alone does not bound the memory.
+    Three bytes may stand for an object of 64, five for a text of 80, so that the size alone does not bound the memory.
     """
-    most = _marks(text)
-    return most if most <= enough else _marks(_STRING.sub("", text))  # what stands in strings is text
+    most = _weight(text)
+    return most if most <= enough else _weight(_STRING.sub('""', text))  # what stands in strings is text
 
 
-def _marks(text: str) -> int:
-    return text.count("{") + text.count("[") + text.count(":")
+def _weight(text: str) -> float:
+    keys = text.count(":")
+    return text.count("{") + text.count("[") + keys + max(0.0, text.count('"') / 2 - keys) / 2
 
 
 def _has_long_number(text: str) -> bool:

@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -127,7 +128,8 @@ class Conversation:
         """Lay TLS over the connection."""
         try:
             sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
-        except OSError:
+        except OSError as error:
+            _close_half_made(error)
             raise Over(Ending.TLS_FAILED) from None
         self._sock = sock
         self.connection.uses(sock)
@@ -427,8 +429,9 @@ class Conversation:
             if isinstance(item, Violation):
                 self._journal.failed(_violated(item, self.connection))
                 self._fail(item)
+            hushed = self._is_hushed()  # before a test that waits for the item can release the gate
             self.connection.received(item)
-            if not self._is_hushed():
+            if not hushed:
                 self._answer(item)
 
     def _answer(self, item: Item) -> None:
@@ -450,3 +453,11 @@ def _violated(violation: Violation, connection: FakeConnection) -> ProtocolError
         code=violation.code,
         reason=violation.reason,
     )
+
+
+def _close_half_made(error: BaseException) -> None:
+    """Close the TLS socket that has the descriptor already, and that CPython 3.11 forgets (python/cpython#113280)."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for local in frame.f_locals.values():
+            if isinstance(local, ssl.SSLSocket):
+                local.close()

@@ -13,6 +13,7 @@ import socket
 import ssl
 import threading
 import time
+import traceback
 from typing import Any, cast
 
 from realtime_client._core.handshake import MAX_HEAD_BYTES, parse_answer
@@ -99,7 +100,12 @@ class Dial:
         """Do the TLS handshake."""
         assert self.sock is not None
         self.sock.settimeout(left(deadline))
-        sock = self._adopt(context.wrap_socket(self.sock, server_hostname=host, do_handshake_on_connect=False))
+        try:
+            wrapped = context.wrap_socket(self.sock, server_hostname=host, do_handshake_on_connect=False)
+        except BaseException as error:
+            _close_half_made(error)
+            raise
+        sock = self._adopt(wrapped)
         sock.settimeout(left(deadline))
         sock.do_handshake()
 
@@ -186,6 +192,18 @@ def left(deadline: float) -> float:
     if seconds <= 0:
         raise ConnectTimeout("the time is up")
     return seconds
+
+
+def _close_half_made(error: BaseException) -> None:
+    """Close the TLS socket that a failed ``wrap_socket`` has left open.
+
+    A connection that was reset just before makes it raise when the new object has taken the descriptor over already.
+    CPython 3.11 forgets to close that one (python/cpython#113280), and nobody has it but the frame that failed.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for local in frame.f_locals.values():
+            if isinstance(local, ssl.SSLSocket):
+                local.close()
 
 
 def read_head(sock: socket.socket, deadline: float) -> tuple[bytes, bytes]:

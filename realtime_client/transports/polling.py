@@ -25,6 +25,7 @@ from realtime_client.transports.dialing import Dial
 from realtime_client.transports.errands import Abandoned, Errands, Raised
 from realtime_client.transports.opening import credentials
 from realtime_client.transports.proxies import find_proxy
+from realtime_client.transports.tls import TlsSettings
 
 __all__ = ["CallablePoller", "HttpPoller", "make_poller"]
 
@@ -38,10 +39,10 @@ CHUNK = 64 * 1024
 GZIP = 16 + zlib.MAX_WBITS
 
 
-def make_poller(config: ClientConfig) -> Poller | None:
+def make_poller(config: ClientConfig, tls: TlsSettings) -> Poller | None:
     """The poller that a configuration asks for, if any; no I/O."""
     if config.polling_url is not None:
-        return HttpPoller(config, config.polling_url)
+        return HttpPoller(config, config.polling_url, tls)
     if config.poller is not None:
         return CallablePoller(config, config.poller)
     return None
@@ -99,11 +100,12 @@ class HttpPoller:
     """Polls by HTTP GET: pooled, with gzip and ETag, without redirects, with a bounded answer.
 
     Args:
-        config: For credentials, TLS, proxy and limits.
+        config: For credentials, proxy and limits.
         url: Where to.
+        tls: For ``https``.
     """
 
-    def __init__(self, config: ClientConfig, url: str) -> None:
+    def __init__(self, config: ClientConfig, url: str, tls: TlsSettings) -> None:
         self._config = config
         self._url = url
         self._shown = show_url(url)
@@ -112,7 +114,7 @@ class HttpPoller:
         self._errands = Errands()
         self._pool: urllib3.HTTPConnectionPool | None = None
         self._etag: tuple[str, str] | None = None  # the path that was asked for, and its ETag
-        self._connections = _Connections(config)
+        self._connections = _Connections(config, tls)
 
     def poll(self, since: datetime | None, timeout: float) -> Any:
         """See `Poller.poll`."""
@@ -188,8 +190,7 @@ class HttpPoller:
         if self._pool is None:
             host, port = self._target.hostname or "", self._target.port
             if self._target.scheme == "https":
-                context = self._config.ssl_context or ssl.create_default_context(cafile=self._config.ca_file)
-                self._pool = _SecurePool(host, port, ssl_context=context, connections=self._connections)
+                self._pool = _SecurePool(host, port, connections=self._connections)
             else:
                 self._pool = _PlainPool(host, port, connections=self._connections)
         return self._pool
@@ -231,8 +232,9 @@ class HttpPoller:
 class _Connections:
     """The sockets under urllib3's connections: dialled as the stream's are, and within reach of an abort."""
 
-    def __init__(self, config: ClientConfig) -> None:
+    def __init__(self, config: ClientConfig, tls: TlsSettings) -> None:
         self._config = config
+        self._tls = tls
         self._lock = threading.Lock()  # guards _dials and _aborted
         self._dials: list[Dial] = []
         self._aborted = False
@@ -240,7 +242,7 @@ class _Connections:
         """What comes behind the path of the next request. It may hold a secret, and urllib3 logs paths."""
 
     def dial(self, scheme: str, host: str, port: int, timeout: float) -> Dial:
-        """A connected socket, through the proxy if there is one."""
+        """A connected socket, through the proxy if there is one, with TLS if the scheme is ``https``."""
         dial = Dial()
         with self._lock:
             self._dials = [known for known in self._dials if not known.is_closed] + [dial]
@@ -254,6 +256,8 @@ class _Connections:
                 dial.connect(host, port, deadline)
             else:
                 dial.through(proxy, host, port, deadline)
+            if scheme == "https":
+                dial.secure(self._tls.context(), host, deadline)
         except BaseException:
             dial.close()
             raise
@@ -299,20 +303,21 @@ class _Dialled:
     def putrequest(self, method: str, url: str, *arguments: Any, **options: Any) -> None:
         super().putrequest(method, url + self._connections.query, *arguments, **options)  # type: ignore[misc]
 
-    def connect(self) -> None:
-        super().connect()  # type: ignore[misc]
-        if self._dial is not None:
-            self._dial.sock = self.sock  # type: ignore[attr-defined]  # the TLS socket took the plain one's place
-
 
 class _PlainConnection(_Dialled, HTTPConnection):
     """An HTTP connection over a dialled socket."""
 
 
 class _SecureConnection(_Dialled, HTTPSConnection):
-    """An HTTPS connection over a dialled socket."""
+    """An HTTPS connection over a dialled socket, on which TLS is done already."""
 
     scheme = "https"
+
+    def connect(self) -> None:
+        """See ``HTTPConnection.connect``; not the HTTPS one, which would do TLS where an abort cannot reach it."""
+        HTTPConnection.connect(self)
+        assert isinstance(self.sock, ssl.SSLSocket)
+        self.is_verified = self.sock.context.verify_mode is ssl.CERT_REQUIRED
 
 
 class _PlainPool(urllib3.HTTPConnectionPool):

@@ -71,10 +71,10 @@ class Stream(abc.ABC):
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
-    def send_soon(self, data: bytes, timeout: float) -> None:
+    def send_soon(self, data: bytes, deadline: float) -> None:
         """Write now if nobody else does; else whoever does writes this next, so that the reader need not wait."""
         self._soon.append(data)
-        self._write_what_waits(time.monotonic() + timeout)
+        self._write_what_waits(deadline)
 
     def drain(self, timeout: float) -> None:
         """Say that no more will be written, then read and discard until the peer's end, for a while.

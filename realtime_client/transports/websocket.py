@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Callable
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,37 +31,32 @@ from realtime_client.transports.errands import Abandoned, Errands, Raised
 from realtime_client.transports.opening import credentials, open_websocket
 from realtime_client.transports.proxies import find_proxy
 from realtime_client.transports.streams import NotSentError, PlainStream, Stream, TlsStream
+from realtime_client.transports.tls import TlsSettings
 
 __all__ = ["WebSocketDialer", "WebSocketLink"]
 
 CONTROL_TIMEOUT = 5.0
-"""The longest that an answer to a ping or a close may take to write, in seconds."""
+"""The longest that the answers to the pings of one read, or to a close, may take to write, in seconds."""
 LAST_WORDS = 0.25
 """How long to wait for the peer's end of the stream after the closing handshake, in seconds."""
 
 
 class WebSocketDialer:
-    """Makes the links of one client; what they share is made once, with the first.
+    """Makes the links of one client.
 
     Args:
         config: Where to and how.
+        tls: For ``wss``.
     """
 
-    def __init__(self, config: ClientConfig) -> None:
+    def __init__(self, config: ClientConfig, tls: TlsSettings) -> None:
         self._config = config
-        self._context: ssl.SSLContext | None = config.ssl_context
+        self._tls = tls
         self._asked: dict[str, Errands] = {}  # who asked the user's callables last, and may still wait for them
 
     def __call__(self) -> WebSocketLink:
         """A link for the next attempt; no I/O."""
-        return WebSocketLink(self._config, self._tls_context, self._asked)
-
-    def _tls_context(self) -> ssl.SSLContext:
-        if self._context is None:
-            context = ssl.create_default_context(cafile=self._config.ca_file)
-            context.set_alpn_protocols(["http/1.1"])
-            self._context = context
-        return self._context
+        return WebSocketLink(self._config, self._tls, self._asked)
 
 
 class WebSocketLink:
@@ -69,11 +64,9 @@ class WebSocketLink:
 
     transport = Transport.WEBSOCKET
 
-    def __init__(
-        self, config: ClientConfig, tls_context: Callable[[], ssl.SSLContext], asked: dict[str, Errands]
-    ) -> None:
+    def __init__(self, config: ClientConfig, tls: TlsSettings, asked: dict[str, Errands]) -> None:
         self._config = config
-        self._tls_context = tls_context
+        self._tls = tls
         self._asked = asked
         self._dial = Dial()
         self._stream: Stream | None = None
@@ -137,7 +130,7 @@ class WebSocketLink:
         else:
             dial.through(proxy, host, port, deadline)
         if secure:
-            dial.secure(self._usable_context(), host, deadline)
+            dial.secure(self._tls.context(), host, deadline)
         assert dial.sock is not None
         self._first, agreement = open_websocket(
             dial.sock,
@@ -174,15 +167,6 @@ class WebSocketLink:
             raise ConnectError(f"the {name} callable did not return {rule.allowed}", retryable=False)
         return accepted
 
-    def _usable_context(self) -> ssl.SSLContext:
-        try:
-            return self._tls_context()
-        except OSError as error:
-            raise ConnectError(
-                f"ca_file: {self._config.ca_file} holds no usable certificates ({error.strerror or error})",
-                retryable=False,
-            ) from error
-
     # The connection
 
     def receive(self) -> Received:
@@ -216,19 +200,23 @@ class WebSocketLink:
                 # The next receive() answers it: how the network cut the bytes must not decide whether the messages
                 # before it were out of our hands, and perhaps answered, by then.
                 self._ending = last
+            # One deadline for the answers to what was read at once, so that a peer that sends pings and reads no answer
+            # is given up. That takes it once or twice: poll() finds a socket writable when a third of its buffer is
+            # free, and when the time is up there may be room for just one more answer.
+            deadline = time.monotonic() + CONTROL_TIMEOUT
             for item in items:
                 if isinstance(item, Ping):
-                    if self._failure is None:  # each answer may take its time, but not after one that did not get out
-                        self._answer(ABNF.OPCODE_PONG, item.payload)
+                    if self._failure is None:
+                        self._answer(ABNF.OPCODE_PONG, item.payload, deadline)
                 elif isinstance(item, Pong):
                     pong = item.payload
         return Received(messages, len(data), pong)
 
-    def _answer(self, opcode: int, payload: bytes) -> None:
+    def _answer(self, opcode: int, payload: bytes, deadline: float) -> None:
         """Answer the peer, on the reader thread, which waits for no other thread's write."""
         assert self._stream is not None
         try:
-            self._stream.send_soon(_frame(payload, opcode), CONTROL_TIMEOUT)
+            self._stream.send_soon(_frame(payload, opcode), deadline)
         except (OSError, ValueError) as error:
             self._fail(_broken_while_sending(error))  # the next receive() tells it
 
@@ -237,7 +225,7 @@ class WebSocketLink:
         assert self._stream is not None
         if not self._leaving:  # else the close frame that may be sent has been (section 5.5.1)
             reason = ending.reason if isinstance(ending, Violation) else ""
-            self._answer(ABNF.OPCODE_CLOSE, close_payload(ending.code, reason))
+            self._answer(ABNF.OPCODE_CLOSE, close_payload(ending.code, reason), time.monotonic() + CONTROL_TIMEOUT)
         self._stream.drain(LAST_WORDS)
         self.fail(self._verdict_on(ending))
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from websockets.sync.server import ServerConnection
+from websockets.asyncio.server import ServerConnection
 
 from realtime_client import ConnectionState, Event, HeartbeatTimeout, Pong, RealtimeClient
 from realtime_client._runtime.mailbox import Mailbox
@@ -320,8 +320,8 @@ def test_heartbeat_a_server_that_ignores_the_message_keeps_its_connection(make: 
     """
     got, changes = Record(), Record()
 
-    def ignore(connection: ServerConnection) -> None:
-        for message in connection:
+    async def ignore(connection: ServerConnection) -> None:
+        async for message in connection:
             got(message)
 
     with websockets_server(ignore) as port:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import trustme
 from aiohttp import WSMsgType, web
-from websockets.sync.server import ServerConnection
+from websockets.asyncio.server import ServerConnection
 
 from realtime_client.testing import FakeServer
 from tests.client.conftest import Make
@@ -64,15 +64,15 @@ def converse(make: Make, port: int, tls: ssl.SSLContext | None, trust: str) -> N
 def test_with_the_server_of_websockets(make: Make, tls: ssl.SSLContext | None, trust: str) -> None:
     goodbyes = Record()
 
-    def serve_one(connection: ServerConnection) -> None:
+    async def serve_one(connection: ServerConnection) -> None:
         for i in range(COUNT):
-            connection.send(json.dumps(anomaly(i)))
-        for message in connection:
+            await connection.send(json.dumps(anomaly(i)))
+        async for message in connection:
             said = json.loads(message)
             if said["type"] == "echo":
-                connection.send(message)
+                await connection.send(message)
             elif said["type"] == "drop me":
-                connection.close(1001)
+                await connection.close(1001)
         goodbyes(connection.protocol.close_rcvd.code if connection.protocol.close_rcvd else None)
 
     with websockets_server(serve_one, tls=tls) as port:

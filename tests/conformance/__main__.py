@@ -1,16 +1,14 @@
 """Runs the Autobahn WebSocket test suite, and keeps the figures for the documentation.
 
-usage: python -m tests.conformance [--peer NAME] [--cases PATTERN ...] [--reports DIR]
+usage: python -m tests.conformance [--peer NAME] [--cases PATTERN ...] [--reports DIR] [--docs]
 
-Without options it is our link in all 517 cases (several minutes). The figures go to docs/conformance.json, where those
-of other clients stay; a choice of cases is shown only. The exit status is 1 when our link falls short.
+Without options it is our link in all 517 cases (several minutes). With --docs the figures go into the documentation,
+where those of other clients stay. The exit status is 1 when our link falls short.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,10 +17,9 @@ from typing import Any
 
 from tests.conformance.echo import CLIENTS, OURS, VERSIONS
 from tests.conformance.run import patterns, run
-from tests.conformance.suite import NO_PYTHON27, REQUIREMENT, find_python27
+from tests.conformance.suite import REQUIREMENT, find_python27
 from tests.conformance.verdicts import GROUPS, shortcomings, summary, table_of_groups
-
-FIGURES = Path(__file__).resolve().parents[2] / "docs" / "conformance.json"
+from tests.records import add_docs_option, conditions, keep, recorded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,11 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--peer", choices=[name for name in CLIENTS if name != OURS], help="another client than ours")
     parser.add_argument("--cases", nargs="+", metavar="PATTERN", help="numbers of cases, or patterns such as 6.*")
     parser.add_argument("--reports", type=Path, metavar="DIR", help="keep the suite's own report, for a browser")
+    add_docs_option(parser)
     chosen = parser.parse_args(arguments)
+    if chosen.docs and chosen.cases:
+        parser.error("--docs wants the whole: without --cases")
     client = chosen.peer or OURS
-    python = find_python27()
-    if python is None:
-        parser.error(NO_PYTHON27)
+    try:
+        python = find_python27()
+    except (LookupError, ValueError) as error:
+        parser.error(str(error))
+    started = conditions()
     with tempfile.TemporaryDirectory() as temporary:
         verdicts = run(
             client,
@@ -45,20 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             html=chosen.reports is not None,
             progress=lambda what: sys.stderr.write(f"{client}: {what}\n"),
         )
-    figures = {"version": VERSIONS[client], "python": platform.python_version(), **summary(verdicts)}
+    figures = {"version": VERSIONS[client], "run": started, **summary(verdicts)}
     short = shortcomings(verdicts)
     sys.stdout.write("\n".join([table_of_groups(figures), "", *short, ""]))
-    if chosen.cases is None:
-        keep(client, figures)
+    if chosen.docs:
+        put(client, figures)
     return 1 if client == OURS and short else 0
 
 
-def keep(client: str, figures: dict[str, Any]) -> None:
+def put(client: str, figures: dict[str, Any]) -> None:
     """Put the figures of a client in place of its older ones; ours come first."""
-    clients = json.loads(FIGURES.read_text())["clients"] if FIGURES.exists() else {}
-    clients[client] = figures
+    clients = {**recorded("conformance").get("clients", {}), client: figures}
     ordered = {name: clients[name] for name in CLIENTS if name in clients}
-    FIGURES.write_text(json.dumps({"suite": REQUIREMENT, "clients": ordered}, indent=1) + "\n")
+    keep("conformance", {"suite": REQUIREMENT, "clients": ordered})
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from realtime_client.config import ClientConfig
 from realtime_client.errors import ConnectionLost
+from realtime_client.transports.tls import TlsSettings
 from realtime_client.transports.websocket import WebSocketDialer, WebSocketLink
 
 LARGEST: Final = 16 * 1024 * 1024
@@ -37,12 +38,13 @@ class EchoDialer(WebSocketDialer):
     """Makes links that can send back everything."""
 
     def __call__(self) -> EchoLink:
-        return EchoLink(self._config, self._tls_context, self._asked)
+        return EchoLink(self._config, self._tls, self._asked)
 
 
 def ours(url: str) -> None:
     """The link as the client has it, with the default settings, except for the size of messages."""
-    link = EchoDialer(ClientConfig(url, max_message_bytes=LARGEST, proxy=None))()
+    config = ClientConfig(url, max_message_bytes=LARGEST, proxy=None)
+    link = EchoDialer(config, TlsSettings(config))()
     try:
         link.open(time.monotonic() + PATIENCE)
         while True:

@@ -16,8 +16,8 @@ from typing import Any
 VERSION = "25.10.1"
 REQUIREMENT = f"autobahntestsuite=={VERSION}"
 VARIABLE = "REALTIME_PYTHON27"
-NO_PYTHON27 = f"{REQUIREMENT} needs Python 2.7, and there is none with pip in {VARIABLE}, on PATH or in pyenv"
 IS_PYTHON27 = "import pip, sys; sys.exit(sys.version_info[:2] != (2, 7))"
+ANSWER_SECONDS = 50
 INSTALL_SECONDS = 540
 STOP_SECONDS = 60
 
@@ -54,34 +54,51 @@ reactor.run()
 """
 
 
-def find_python27(environment: Mapping[str, str] = os.environ) -> str | None:
-    """A Python 2.7 that has pip, or ``None``.
+def find_python27(environment: Mapping[str, str] = os.environ) -> str:
+    """A Python 2.7 that has pip.
 
     Args:
         environment: ``REALTIME_PYTHON27`` names one; set but empty, it says that none is wanted.
 
     Raises:
+        LookupError: There is none; says where it was looked for, and what was found instead.
         ValueError: The one that is named is none.
     """
     named = environment.get(VARIABLE)
+    if named:
+        if fault := _fault_of(named):
+            raise ValueError(f"{VARIABLE}: {named!r} is no Python 2.7 with pip: {fault}")
+        return named
     if named is not None:
-        if named and not _is_python27(named):
-            raise ValueError(f"{VARIABLE}: {named!r} is no Python 2.7 with pip")
-        return named or None
+        raise LookupError(f"{REQUIREMENT} needs Python 2.7, and {VARIABLE} is empty: none is wanted")
     pyenv = Path(environment.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     candidates = [
         shutil.which("python2.7", path=environment.get("PATH", os.defpath)),
         *map(str, sorted(pyenv.glob("versions/2.7*/bin/python2.7"), reverse=True)),
     ]
-    return next((python for python in candidates if python is not None and _is_python27(python)), None)
+    faults = []
+    for python in candidates:
+        if python is not None:
+            fault = _fault_of(python)
+            if not fault:
+                return python
+            faults.append(f"{python}: {fault}")
+    found = f" ({'; '.join(faults)})" if faults else ""
+    raise LookupError(
+        f"{REQUIREMENT} needs Python 2.7, and there is none with pip in {VARIABLE}, on PATH or in pyenv{found}"
+    )
 
 
-def _is_python27(python: str) -> bool:
+def _fault_of(python: str) -> str:
+    """Why a program is no Python 2.7 with pip; empty where it is one."""
     try:
         # A shim of pyenv's is there also where no such Python is.
-        return subprocess.run([python, "-c", IS_PYTHON27], capture_output=True, check=False, timeout=50).returncode == 0
-    except OSError:
-        return False
+        done = subprocess.run([python, "-c", IS_PYTHON27], capture_output=True, check=False, timeout=ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"it did not answer within {ANSWER_SECONDS} s"
+    except OSError as error:
+        return str(error)
+    return f"it answered with {done.returncode}" if done.returncode else ""
 
 
 def installed(python: str) -> Path:

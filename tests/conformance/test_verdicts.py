@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from tests.conformance.verdicts import (
     read_verdicts,
     shortcomings,
     summary,
-    table_of_clients,
     table_of_groups,
 )
 
@@ -72,7 +72,6 @@ def test_figures_and_tables() -> None:
     lines = table_of_groups(figures).splitlines()
     assert lines[2] == "| 1.* framing | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 1000 (1) | 0.5 |"
     assert lines[-1] == "| all | 3 | 1 | 0 | 0 | 1 | 1 | 1 | 0 | 0 | 1000 (2), none (1) | 1.5 |"
-    assert table_of_clients({"a": figures}).splitlines()[-1] == "| a 1.0 | 3 | 1 | 0 | 0 | 1 | 1 | 1 | 0 | 0 |"
 
 
 def interpreter(place: Path, answer: int) -> str:
@@ -85,15 +84,30 @@ def interpreter(place: Path, answer: int) -> str:
 
 def test_python27_is_looked_for_in_the_variable_on_the_path_and_in_pyenv(tmp_path: Path) -> None:
     nothing = {"PATH": str(tmp_path / "bin"), "PYENV_ROOT": str(tmp_path / "pyenv")}
-    assert find_python27(nothing) is None
+    with pytest.raises(LookupError, match=r"pyenv$"):
+        find_python27(nothing)
     in_pyenv = interpreter(tmp_path / "pyenv/versions/2.7.18/bin/python2.7", 0)
-    interpreter(tmp_path / "bin/python2.7", 127)  # a shim without a Python behind it
+    shim = interpreter(tmp_path / "bin/python2.7", 127)  # without a Python behind it
     assert find_python27(nothing) == in_pyenv
     on_path = interpreter(tmp_path / "bin/python2.7", 0)
     assert find_python27(nothing) == on_path
     named = interpreter(tmp_path / "mine", 0)
     assert find_python27({**nothing, "REALTIME_PYTHON27": named}) == named
-    assert find_python27({**nothing, "REALTIME_PYTHON27": ""}) is None
+    with pytest.raises(LookupError, match="none is wanted"):
+        find_python27({**nothing, "REALTIME_PYTHON27": ""})
+    interpreter(Path(shim), 127)
+    with pytest.raises(LookupError, match=r"python2\.7: it answered with 127\)"):
+        find_python27({"PATH": str(tmp_path / "bin"), "PYENV_ROOT": str(tmp_path)})
+
+
+def test_a_python27_that_does_not_answer_is_none_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait_for_ever(command: list[str], **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, 50)
+
+    monkeypatch.setattr(subprocess, "run", wait_for_ever)
+    interpreter(tmp_path / "python2.7", 0)
+    with pytest.raises(LookupError, match=r"python2\.7: it did not answer within 50 s"):
+        find_python27({"PATH": str(tmp_path), "PYENV_ROOT": str(tmp_path)})
 
 
 def test_a_named_python27_that_is_none_is_an_error(tmp_path: Path) -> None:

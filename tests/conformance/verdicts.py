@@ -139,12 +139,6 @@ def table_of_groups(client: Mapping[str, Any]) -> str:
     return _table(["group", *COLUMNS.values(), "close codes", "seconds"], rows)
 
 
-def table_of_clients(clients: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown: the figures of several clients, a line for each."""
-    rows = [[f"{name} {client['version']}", *_cells(client["total"])] for name, client in clients.items()]
-    return _table(["client", *COLUMNS.values()], rows)
-
-
 def _cells(figures: Mapping[str, Any]) -> list[str]:
     return [str(figures[column]) for column in COLUMNS]
 

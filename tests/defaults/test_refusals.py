@@ -21,7 +21,7 @@ from realtime_client.testing import FakeClock, FakeServer, refuse
 from tests.client.conftest import Make
 from tests.client.recording import Record, own_threads
 from tests.outages.waiting import wait_for_plan
-from tests.transports.test_tls import served_with
+from tests.serving import serving
 
 DAY = 86_400.0
 
@@ -83,7 +83,7 @@ def test_a_bad_certificate_is_tried_once(wrong: str, clock: FakeClock, make: Mak
         "another host": lambda: authority.issue_cert("example.org"),
         "expired": lambda: authority.issue_cert("127.0.0.1", not_after=LONG_AGO),
     }[wrong]()
-    with authority.cert_pem.tempfile() as trust, FakeServer(ssl_context=served_with(certificate)) as server:
+    with authority.cert_pem.tempfile() as trust, FakeServer(ssl_context=serving(certificate)) as server:
         client = make(server.url, ca_file=trust, clock=clock)
         error = reason_to_fail(client, clock)
         assert isinstance(error, ConnectError)

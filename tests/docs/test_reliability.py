@@ -19,8 +19,12 @@ from tests.hostile import comparison
 from tests.soak.compare import Tally
 from tests.soak.herd import Herd
 from tests.soak.steadiness import Sample
+from tests.tally import Outcomes
 
 PAGE = "docs/reliability.md"
+RUN = {"date": "2024-05-01", "python": "3.11", "machine": "Linux"}
+WITHOUT_RUN = {"hostile_faults", "fault_returns", "soak_faults", "soak_steadiness"}
+"""These tables stand beside one with the same run."""
 
 
 def tally(**found: int) -> dict[str, int]:
@@ -33,7 +37,7 @@ def conformance() -> dict[str, Any]:
     bad = [attrs.evolve(good[0], closing="WRONG CODE", code=1001), attrs.evolve(good[1], behavior="NON-STRICT")]
     not_judged = Verdict("7.1.6", "INFORMATIONAL", "INFORMATIONAL", 1000, 0.1, "")
     clients = {OURS: summary([*good, not_judged]), "websocket-client": summary(bad)}
-    about = {"version": "1.2", "python": "3.11"}
+    about = {"version": "1.2", "run": RUN}
     return {"suite": "suite==1", "clients": {name: {**about, **one} for name, one in clients.items()}}
 
 
@@ -46,8 +50,10 @@ def hostile() -> dict[str, Any]:
         comparison.Row(OURS, "frames", of_ours, 3 * 1024**2),
         comparison.Row("websockets.sync", "frames", of_peer, 1024**2),
     ]
-    kind = {"cases": 5, "as_expected": 3, "slowest_verdict": 0.25, "most_memory_above_the_limit": 2 * 1024**2}
-    return {"expectations": {"frames": kind, "json": kind}, **comparison.as_json(rows)}
+    kind = {"cases": 5, "as_expected": 3, "slowest_verdict": 0.25, "slow": None}
+    kind["most_memory_above_the_limit"] = 2 * 1024**2
+    slow = {**kind, "slow": ["json: many", 2.5, 3]}
+    return {"run": RUN, "expectations": {"frames": kind, "json": slow}, **comparison.as_json(rows)}
 
 
 def faults() -> dict[str, Any]:
@@ -57,47 +63,64 @@ def faults() -> dict[str, Any]:
         "another": tally(tried=50),
     }
     clients = {who: {"version": "1", "faults": {"reset": one}, "all": one} for who, one in tallies.items()}
-    return {"command": "python -m it", "python": "3.11", "machine": "Linux", "clients": clients}
+    return {"command": "python -m it", "run": RUN, "clients": clients}
 
 
 def fuzz() -> dict[str, Any]:
-    guided = {"seconds": 60, "seed": 7, "seeds": 11, "executions": 1000, "edges": 12, "findings": 1, "atheris": "3"}
+    guided = {"seconds": 60, "seeds": 11, "executions": 1000, "edges": 12, "findings": 1, "atheris": "3"}
     tried = {"bytes": 2 * 1024**2, "events": 5, "malformed": 6, "slowest_seconds": 0.5}
     streams = {"streams": 200, "mutations": {"cut": 150}, "ends": {"closed": 199}, **tried}
     live = {"streams": 20, "mutations": {}, "ends": {"closed": 20}, **tried}
-    run = {**streams, "seed": 8, "seconds": 9, "findings": 2, "python": "3.11", "through_the_client": live}
-    return {"codec": {**guided, "python": "3.11"}, "streams": run}
+    run = {**streams, "seconds": 9, "findings": 2, "run": {**RUN, "seed": 8}, "through_the_client": live}
+    return {"codec": {**guided, "run": {**RUN, "seed": 7}}, "streams": run}
+
+
+def network() -> dict[str, Any]:
+    good, bad = attrs.asdict(Outcomes(passed=3)), attrs.asdict(Outcomes(passed=1, failed=2))
+    skipped = attrs.asdict(Outcomes(skipped=1, reasons=["no netem"]))
+    return {"command": "python -m it", "run": RUN, "proxy": {"a reset": good}, "kernel": {"a": bad, "b": skipped}}
+
+
+def machines() -> dict[str, Any]:
+    ways = {"Store": {"examples": 100, "steps": 5000}, "Client": {"examples": 10, "steps": 300}}
+    return {"command": "python -m it", "run": RUN, "failed": 1, "machines": ways}
 
 
 def soak() -> dict[str, Any]:
     threads = {"reader": 3, "heartbeat": 3, "others": 40}
-    sample = Sample(at=9.5, threads=threads, descriptors=77, rss=1024**2, held=0, lines={})
+    samples = [Sample(at=9.5 + n, threads=threads, descriptors=77, rss=1024**2, in_use=2 * 1024**2) for n in range(60)]
     names = ("clients", "produced", "delivered", "delivered_by_polls", "lost_and_said_so", "gaps", "gaps_incomplete")
     return {
         "command": "python -m tests.soak",
         "version": "0.1",
-        "python": "3.11",
-        "machine": "Linux",
+        "run": RUN,
         "seconds": 61.5,
         "clients": 20,
         "faults": 1234,
         "faults_by_kind": {"jitter": 5, "latency": 6, "reset": 7},
         "by_filling": {"poller": dict(zip(names, range(101, 108), strict=True))},
-        "samples": [sample.shown()],
-        "growth": ["+1 bytes, +1 blocks: store.py:1"],
+        "samples": [attrs.asdict(sample) for sample in samples],
+        "drift": {"samples": 30, "rss": -(1024**2), "in_use": 2**19},
+        "held": {"first": 1024**2, "last": 2 * 1024**2, "growth": ["+1 bytes, +1 blocks: store.py:1"]},
         "violations": ["one is lost"],
     }
 
 
 def herd() -> dict[str, Any]:
-    return attrs.asdict(Herd(clients=50, back=49, attempts=301, peak=9, peak_back=8, seconds=33.5))
+    about = {"version": "1", "way": "by chance"}
+    ours = attrs.asdict(Herd(clients=50, back=49, attempts=301, peak=9, peak_back=8, seconds=33.5))
+    theirs = attrs.asdict(Herd(clients=50, back=50, attempts=150, peak=50, peak_back=50, seconds=15.5))
+    herds = {OURS: {**about, **ours}, "WebSocketApp": {**about, **theirs}}
+    return {"command": "python -m it", "run": RUN, "away": 15, "herds": herds}
 
 
 PROOFS = {
     "conformance": conformance(),
     "hostile": hostile(),
     "faults": faults(),
+    "network": network(),
     "fuzz": fuzz(),
+    "machines": machines(),
     "soak": soak(),
     "herd": herd(),
 }
@@ -131,9 +154,12 @@ def test_in_short_every_client_has_its_figures_or_is_said_not_to_be_measured(mad
         ["1 of 20", none, none, "30 of 30"],
         ["1 of 20", none, none, "0 of 30"],
         ["2", none, none, "0"],
+        ["2 of 6", none, none, none],
         ["3 in 1,200", none, none, none],
+        ["1 in 5,300 steps", none, none, none],
         ["1 in 1,234", none, none, none],
-        ["1 of 50", none, none, none],
+        ["1 of 50", "0 of 50", none, none],
+        ["9", "50", none, none],
     ]
 
 
@@ -155,7 +181,8 @@ def test_a_case_that_is_closed_badly_is_shown_in_its_group() -> None:
 
 
 def test_hostile_inputs_and_what_was_not_taken_rightly(made: dict[str, str]) -> None:
-    assert line(made["hostile_inputs"], "json") == ["3 of 5", "0.25 s", "2.0 MiB"]
+    assert line(made["hostile_inputs"], "frames") == ["3 of 5", "0.25 s", "none", "2.0 MiB"]
+    assert line(made["hostile_inputs"], "json") == ["3 of 5", "0.25 s", "2.5 s of 3 s (many)", "2.0 MiB"]
     assert "names the 4 that were not" in made["hostile_inputs"]
     assert line(made["hostile_clients"], "**frames**") == ["2 inputs", NOT_MEASURED, "2 inputs", NOT_MEASURED]
     assert line(made["hostile_clients"], "accepted") == ["1", "", "0", ""]
@@ -167,8 +194,8 @@ def test_hostile_inputs_and_what_was_not_taken_rightly(made: dict[str, str]) -> 
 
 def test_when_all_was_taken_rightly_it_says_so() -> None:
     rows = [comparison.Row(OURS, "frames", {"frames: a": comparison.Verdict.RIGHT}, 0)]
-    kind = {"cases": 5, "as_expected": 5, "slowest_verdict": 0.25, "most_memory_above_the_limit": 0}
-    figures = {"expectations": {"frames": kind}, **comparison.as_json(rows)}
+    kind = {"cases": 5, "as_expected": 5, "slowest_verdict": 0.25, "slow": None, "most_memory_above_the_limit": 0}
+    figures = {"run": RUN, "expectations": {"frames": kind}, **comparison.as_json(rows)}
     made = reliability_tables({"hostile": figures})
     assert "every one of these inputs rightly" in made["hostile_faults"]
     assert "were not" not in made["hostile_inputs"]
@@ -187,7 +214,8 @@ def test_fuzzing_shows_parts_and_streams(made: dict[str, str]) -> None:
     assert line(made["fuzz_streams"], "streams") == ["200", "20"]
     assert line(made["fuzz_streams"], "damage: cut") == ["150", "0"]
     assert line(made["fuzz_streams"], "end: closed") == ["199", "20"]
-    assert "2 findings; seed 8, 9 s" in made["fuzz_streams"]
+    assert "2 findings in 9 s" in made["fuzz_streams"]
+    assert made["fuzz_streams"].endswith("seed 8.")
 
 
 def test_fuzzing_without_streams_or_without_parts() -> None:
@@ -202,12 +230,35 @@ def test_the_soak_shows_losses_faults_and_growth(made: dict[str, str]) -> None:
     assert "None of the promises above was broken" in reliability_tables({"soak": kept})["soak_result"]
     assert line(made["soak_faults"], "jitter") == ["5", "reset", "7"]
     assert "| latency | 6 |" in made["soak_faults"]
-    assert line(made["soak_steadiness"], "9.5 s") == ["6", "77", "1.0 MiB", "0.0 MiB"]
+    steadiness = made["soak_steadiness"]
+    assert line(steadiness, "9.5 s") == line(steadiness, "68.5 s") == ["6", "77", "2.0 MiB", "1.0 MiB"]
+    assert steadiness.count("1.0 MiB |") == 8
+    assert "(30 such moments, a straight line through them) +0.50 MiB came to be in use" in steadiness
+    assert "resident memory changed by -1.0 MiB" in steadiness
+    assert "held 1.0 MiB after the first part and 2.0 MiB at the end" in steadiness
     assert "+1 bytes, +1 blocks: store.py:1" in made["soak_steadiness"]
 
 
-def test_the_herd_is_one_line(made: dict[str, str]) -> None:
-    assert line(made["herd_result"], "50") == ["49", "301", "9", "8", "33.5 s"]
+def test_single_faults_of_the_network_by_test(made: dict[str, str]) -> None:
+    assert line(made["network_proxy"], "a reset") == ["3", "0", ""]
+    assert line(made["network_kernel"], "b") == ["0", "0", "no netem"]
+    assert line(made["network_kernel"], "all")[:2] == ["1", "2"]
+
+
+def test_how_far_the_state_machines_went(made: dict[str, str]) -> None:
+    assert line(made["machines_driven"], "`Store`") == ["100", "5,000"]
+    assert line(made["machines_driven"], "all") == ["110", "5,300"]
+    assert "1 of them failed" in made["machines_driven"]
+
+
+def test_each_herd_is_a_line(made: dict[str, str]) -> None:
+    assert line(made["herd_result"], f"{OURS} 1") == ["by chance", "50", "49", "301", "9", "8", "33.5 s"]
+
+
+def test_every_figure_has_its_day_its_interpreter_and_its_machine(made: dict[str, str]) -> None:
+    for name in TABLES:
+        if name not in WITHOUT_RUN:
+            assert "2024-05-01, Python 3.11, Linux" in made[name], name
 
 
 def test_the_cuts_are_those_of_the_tests(made: dict[str, str]) -> None:
@@ -254,6 +305,7 @@ def test_the_commands_know_the_options_that_are_given(page: str) -> None:
         path = ROOT / "tests" / module.replace(".", "/")
         source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
         for option in re.findall(r"--[\w-]+", words):
-            assert f'"{option}"' in source, f"{module} has no {option}"
+            known = "add_docs_option(parser)" if option == "--docs" else f'"{option}"'
+            assert known in source, f"{module} has no {option}"
     for place in re.findall(r"pytest (tests/[\w/.]+)", text):
         assert (ROOT / place).exists(), place

@@ -13,7 +13,9 @@ from typing import Any, Self
 
 from realtime_client._core.frames import CONTINUATION, PING, PONG, TEXT, Close, FrameReader, Ping, encode_frame
 from realtime_client._core.handshake import parse_request, upgrade_answer
+from tests import engine_io
 from tests.client.recording import PATIENCE
+from tests.serving import read_head
 
 EVENTS = 3
 """Numbered events of one connection."""
@@ -95,12 +97,9 @@ class NumberedFeed:
 
     def _serve(self, sock: socket.socket, connection: int) -> None:
         with contextlib.suppress(OSError):
-            head = b""
-            while b"\r\n\r\n" not in head and (data := sock.recv(4096)):
-                head += data
-            if b"\r\n\r\n" in head:
-                sock.sendall(upgrade_answer(parse_request(head)) + self._first_words(connection))
-                self._converse(sock)
+            head, _ = read_head(sock)
+            sock.sendall(upgrade_answer(parse_request(head)) + self._first_words(connection))
+            self._converse(sock)
         with self._lock:
             self._sockets.discard(sock)
             self._threads.discard(threading.current_thread())
@@ -125,11 +124,9 @@ class EngineFeed(NumberedFeed):
     """The same events for a client that speaks Engine.IO 4 and Socket.IO 5, over a WebSocket from the beginning."""
 
     def _first_words(self, connection: int) -> bytes:
-        opening = {"sid": f"sid-{connection}", "upgrades": [], "pingInterval": 500, "pingTimeout": 500}
-        packets = ["0" + json.dumps({**opening, "maxPayload": 1_000_000}), '40{"sid":"namespace"}']
+        packets = engine_io.opening(f"sid-{connection}", interval=0.5, timeout=0.5)
         logs = (log(number) for number in range(connection * EVENTS, (connection + 1) * EVENTS))
-        packets += ["42" + json.dumps(["new_anomaly", {"log": one}], ensure_ascii=False) for one in logs]
-        return b"".join(encode_frame(TEXT, packet.encode()) for packet in packets)
+        return engine_io.frames([*packets, *(engine_io.message("new_anomaly", {"log": one}) for one in logs)])
 
     def _converse(self, sock: socket.socket) -> None:
         """Send the server's pings, at its interval; what the client says is not looked at."""
@@ -139,4 +136,4 @@ class EngineFeed(NumberedFeed):
                 if not sock.recv(4096):
                     return
             except TimeoutError:
-                sock.sendall(encode_frame(TEXT, b"2"))
+                sock.sendall(engine_io.frames([engine_io.PING]))

@@ -113,8 +113,8 @@ class FaultProxy:
         self.toxics = dict.fromkeys(BOTH, HEALTHY)
         self.plans: deque[Cut] = deque()
         self.accepted_at: deque[float] = deque(maxlen=REMEMBERED)
+        self._changed = threading.Condition()  # guards what others wait for, which the proxy's thread alone writes
         self._open: set[_Connection] = set()
-        self._changed = threading.Condition()  # guards the two counts, which the proxy's thread writes
         self._accepted = 0
         self._carried = dict.fromkeys(BOTH, 0)
         self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
@@ -219,6 +219,12 @@ class FaultProxy:
             if not self._changed.wait_for(lambda: self._accepted >= count, timeout):
                 raise TimeoutError(f"{self._accepted} connections within {timeout:g} s, not {count}")
 
+    def wait_for_open(self, count: int, timeout: float = PATIENCE) -> None:
+        """Block until there are exactly so many connections."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self._open) == count, timeout):
+                raise TimeoutError(f"{len(self._open)} connections after {timeout:g} s, not {count}")
+
     def wait_for_carried(self, direction: Direction, count: int, timeout: float = PATIENCE) -> None:
         """Block until so many bytes have gone in a direction."""
         with self._changed:
@@ -271,7 +277,9 @@ class FaultProxy:
             _close(client, reset=True)
         else:
             plan = self.plans.popleft() if self.plans else None
-            self._open.add(_Connection(self, client, server, plan))
+            connection = _Connection(self, client, server, plan)
+            with self._changed:
+                self._open.add(connection)
         with self._changed:
             self.accepted_at.append(time.monotonic())
             self._accepted += 1
@@ -279,7 +287,9 @@ class FaultProxy:
 
     def forget(self, connection: _Connection) -> None:
         """It has ended; on the proxy's thread."""
-        self._open.discard(connection)
+        with self._changed:
+            self._open.discard(connection)
+            self._changed.notify_all()
 
     def count(self, direction: Direction, sent: int) -> None:
         """So many bytes went; on the proxy's thread."""

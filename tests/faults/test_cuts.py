@@ -14,6 +14,7 @@ from tests.client.conftest import Make
 from tests.client.recording import Record
 from tests.faults.numbered_feed import EVENTS, NumberedFeed, conversation, log
 from tests.faults.proxy import Cut, Direction, FaultProxy, Way
+from tests.serving import read_head
 
 QUICK: dict[str, Any] = {
     "reconnect_delay": 0.001,
@@ -46,10 +47,7 @@ def size_of_answer() -> int:
     """Bytes of the handshake's answer, which are the same for every request."""
     with NumberedFeed() as feed, socket.create_connection(("127.0.0.1", feed.port)) as sock:
         sock.sendall(REQUEST)
-        received = b""
-        while b"\r\n\r\n" not in received:
-            received += sock.recv(65536)
-    return received.index(b"\r\n\r\n") + 4
+        return len(read_head(sock)[0])
 
 
 ANSWER = size_of_answer()
@@ -151,9 +149,7 @@ def size_of_a_request(proxy: FaultProxy, make: Make) -> int:
         client.connect(wait=False)
         connection, _ = listening.accept()
         with connection:
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                head += connection.recv(4096)
+            head, _ = read_head(connection)
         client.close()
     return len(head)
 

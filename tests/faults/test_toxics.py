@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -24,6 +23,7 @@ from realtime_client.testing import FakeServer, accept, repeat, send, wait
 from tests.client.conftest import Make
 from tests.client.recording import PATIENCE, Record, Stopwatch, Task, anomaly, connect_and_settle, numbers, states
 from tests.faults.proxy import BOTH, Direction, FaultProxy, Toxics
+from tests.serving import serving
 
 CALM: dict[str, Any] = {"reconnect_delay": 0.01, "reconnect_delay_max": 0.05, "max_reconnect_attempts": None}
 """A client with the usual heartbeat, of which these tests live to see none."""
@@ -109,9 +109,7 @@ def test_a_slow_feed_lives_however_long_one_message_takes(
 def secure_server(nothing_is_left: None, tmp_path: Any) -> Iterator[FakeServer]:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with FakeServer(ssl_context=context) as server:
+    with FakeServer(ssl_context=serving(authority.issue_cert("127.0.0.1"))) as server:
         yield server
 
 

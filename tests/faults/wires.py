@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import heapq
 import itertools
@@ -38,11 +39,27 @@ NEAR, FAR = f"{NET}.1", f"{NET}.2"
 _numbers = itertools.count()
 
 
+LACKS = (
+    "Operation not permitted",
+    "Permission denied",
+    "Operation not supported",
+    "Read-only file system",
+    "Unknown device type",
+    "Specified qdisc kind is unknown",
+)
+"""What the commands say where the rights or the kernel's parts are missing; whatever else they say is an error."""
+
+
+class UnavailableError(OSError):
+    """This machine does not have it, or does not let us."""
+
+
 def ip(*words: str) -> None:
     """Run ``ip``.
 
     Raises:
-        OSError: It refused; with its words.
+        UnavailableError: It may not, or the kernel cannot; with its words.
+        OSError: It refused for another reason.
     """
     _run("ip", *words)
 
@@ -50,7 +67,8 @@ def ip(*words: str) -> None:
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
+        kind = UnavailableError if any(words in done.stderr for words in LACKS) else OSError
+        raise kind(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
 
 
 def why_not() -> str | None:
@@ -62,7 +80,7 @@ def why_not() -> str | None:
     try:
         with namespace() as far:
             far.listening().close()
-    except OSError as error:
+    except (UnavailableError, PermissionError) as error:
         return f"network namespaces need root and CAP_NET_ADMIN: {error}"
     return None
 
@@ -74,16 +92,22 @@ def why_no_netem() -> str | None:
     with namespace() as far:
         try:
             far.netem("delay", "1ms")
-        except OSError as error:
+        except UnavailableError as error:
             return f"this kernel has no netem: {error}"
     return None
 
 
 def why_no_tun() -> str | None:
     """Why packets cannot be carried by a thread of ours, or ``None`` where they can."""
-    if os.access(TUN, os.R_OK | os.W_OK):
-        return None
-    return f"a wire of our own needs {TUN}, which is missing or not ours to open"
+    try:
+        with lossy_namespace(Losses(), seed=0):
+            return None
+    except (UnavailableError, FileNotFoundError, PermissionError) as error:
+        return f"a wire of our own needs {TUN}: {error}"
+    except OSError as error:
+        if error.errno in (errno.ENODEV, errno.ENXIO, errno.EOPNOTSUPP):  # the file is there, the driver is not
+            return f"a wire of our own needs {TUN}: {error}"
+        raise
 
 
 @attrs.frozen

@@ -1,7 +1,6 @@
-"""Long fuzzing, by hand: ``python -m tests.fuzz frames --seconds 60``, ``python -m tests.fuzz streams --count 100000``.
+"""Long fuzzing: ``python -m tests.fuzz`` is all of it, ``python -m tests.fuzz frames --seconds 600`` one part.
 
-The figures go into a JSON file, each part of it written by the run that measured it. A finding ends the run with exit
-code 1, and the input is printed, so that it can become a test.
+A finding ends the run with exit code 1, and the input is printed, so that it can become a test.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ import base64
 import faulthandler
 import importlib.metadata
 import json
-import platform
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,12 @@ from tests.fuzz.live import Stage, judge_live
 from tests.fuzz.seeds import SEEDS
 from tests.fuzz.silence import no_errors_logged
 from tests.fuzz.streams import Tally, damaged_streams, judge
+from tests.records import add_docs_option, conditions, keep
 
-FIGURES = Path(__file__).parents[2] / "docs" / "fuzz.json"
+STREAMS = "streams"
+"""The part beside the targets."""
+SECONDS, COUNT = 60, 100_000
+"""How long to fuzz a target, and how many streams to damage, unless told otherwise."""
 HANG = 60.0
 """A stream that takes longer than this many seconds hangs: every thread's stack is printed and the process ends."""
 LIVE_SHARE = 50
@@ -37,23 +39,32 @@ LIVE_SHARE = 50
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fuzz as the command line asks; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("target", choices=[*SEEDS, "streams"])
-    parser.add_argument("--seconds", type=int, default=60, help="how long to fuzz a target (default: %(default)s)")
-    parser.add_argument("--count", type=int, default=100_000, help="how many streams (default: %(default)s)")
+    parser.add_argument("target", nargs="?", choices=[*SEEDS, STREAMS], help="one part alone")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="how long to fuzz a target (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=COUNT, help="how many streams (default: %(default)s)")
     parser.add_argument("--live", type=int, help="how many of them through the whole client too (default: one in 50)")
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
-    parser.add_argument("--json", type=Path, default=FIGURES, help="where the figures go (default: %(default)s)")
+    add_docs_option(parser)
     options = parser.parse_args(arguments)
-    if options.target == "streams":
-        live = options.count // LIVE_SHARE if options.live is None else options.live
-        figures = run_streams(options.count, live, options.seed)
-    else:
-        if find_spec("atheris") is None:
-            parser.error("atheris is not installed: pip install 'realtime-client[fuzz]'")
-        figures = run_guided(options.target, options.seconds, options.seed)
-    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
-    write(options.json, options.target, figures)
-    return 1 if figures["findings"] else 0
+    live = options.count // LIVE_SHARE if options.live is None else options.live
+    less = options.seconds < SECONDS or options.count < COUNT or live < COUNT // LIVE_SHARE
+    if options.docs and (options.target or less):
+        parser.error("--docs wants the whole: every part, and no less of it than by default")
+    if options.target != STREAMS and find_spec("atheris") is None:
+        parser.error("atheris is not installed: pip install 'realtime-client[fuzz]'")
+    figures = {}
+    for part in [options.target] if options.target else [*SEEDS, STREAMS]:
+        run = conditions(seed=options.seed)
+        if part == STREAMS:
+            found = run_streams(options.count, live, options.seed)
+        else:
+            found = run_guided(part, options.seconds, options.seed)
+        figures[part] = {"run": run, **found}
+        sys.stdout.write(json.dumps({part: figures[part]}, indent=1) + "\n")
+        sys.stdout.flush()
+    if options.docs:
+        keep("fuzz", figures)
+    return int(any(found["findings"] for found in figures.values()))
 
 
 def run_streams(count: int, live: int, seed: int) -> dict[str, Any]:
@@ -75,7 +86,6 @@ def run_streams(count: int, live: int, seed: int) -> dict[str, Any]:
                 _show(f"stream {number} of seed {seed}, {', '.join(stream.mutations)}", stream.wire, error)
     faulthandler.cancel_dump_traceback_later()
     return {
-        "seed": seed,
         "seconds": round(time.monotonic() - began, 1),
         **_counts(tally),
         "through_the_client": _counts(through_client),
@@ -115,7 +125,6 @@ def run_guided(target: str, seconds: int, seed: int) -> dict[str, Any]:
         if found or done.returncode:
             sys.stderr.write(output[-4000:] + "\n")
         return {
-            "seed": seed,
             "seconds": seconds,
             "seeds": len(seeds),
             **read_report(output),
@@ -135,13 +144,6 @@ def read_report(output: str) -> dict[str, int]:
 def _show(what: str, data: bytes, error: Exception | None) -> None:
     cause = "" if error is None else f": {type(error).__name__}: {error}"
     sys.stderr.write(f"FINDING in {what}{cause}\n  base64: {base64.b64encode(data).decode()}\n")
-
-
-def write(path: Path, part: str, figures: Mapping[str, Any]) -> None:
-    """Put one part's figures into the file; the others stay."""
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known[part] = {"python": platform.python_version(), **figures}
-    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from tests.core.test_codec_differential import shape
 from tests.fuzz import feed
 from tests.fuzz.streams import LIMIT, DamagedStream, Reading, judge
 from tests.fuzz.targets import with_accept
+from tests.serving import read_head
 
 __all__ = ["Stage", "judge_live"]
 
@@ -55,9 +56,7 @@ class Stage:
 
 
 def _play_to(connection: socket.socket, stream: DamagedStream) -> None:
-    request = b""
-    while not request.endswith(b"\r\n\r\n"):
-        request += connection.recv(4096)
+    request, _ = read_head(connection)
     wire = with_accept(stream.wire, request)
     at = 0
     for piece in stream.pieces:

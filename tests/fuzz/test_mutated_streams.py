@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,9 @@ from tests.fuzz.live import Stage, judge_live
 from tests.fuzz.mutation import KINDS, sliced
 from tests.fuzz.silence import no_errors_logged
 from tests.fuzz.streams import DamagedStream, Reading, Tally, damaged_streams, judge, read_stream
+from tests.fuzz.targets import TARGETS
 
+ROOT = Path(__file__).parents[2]
 STREAMS = 2500
 THROUGH_THE_CLIENT = 120
 
@@ -104,17 +107,32 @@ def test_the_client_is_compared_with_what_was_read(monkeypatch: pytest.MonkeyPat
 # The command
 
 
-def test_the_command_writes_its_figures(tmp_path: Path) -> None:
-    figures = tmp_path / "fuzz.json"
-    figures.write_text('{"codec": {"executions": 5}}')
-    arguments = ["streams", "--count", "40", "--live", "3", "--seed", "7", "--json", str(figures)]
-    subprocess.run([sys.executable, "-m", "tests.fuzz", *arguments], check=True, capture_output=True, timeout=50)
-    written = json.loads(figures.read_text())
-    assert written["codec"] == {"executions": 5}
-    streams = written["streams"]
-    assert (streams["seed"], streams["streams"], streams["findings"]) == (7, 40, 0)
+def test_the_command_shows_its_figures() -> None:
+    arguments = ["streams", "--count", "40", "--live", "3", "--seed", "7"]
+    part = [sys.executable, "-m", "tests.fuzz", *arguments]
+    shown = json.loads(subprocess.run(part, cwd=ROOT, check=True, capture_output=True, timeout=50).stdout)
+    streams = shown["streams"]
+    assert (streams["run"]["seed"], streams["streams"], streams["findings"]) == (7, 40, 0)
     assert streams["through_the_client"]["streams"] == 3
     assert sum(streams["ends"].values()) == 40
+
+
+@pytest.mark.parametrize("part", [["streams"], ["codec"], ["--count", "99999"], ["--seconds", "59"], ["--live", "3"]])
+def test_a_part_of_it_does_not_go_into_the_documentation(part: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main([*part, "--docs"])
+    assert "--docs wants the whole" in capsys.readouterr().err
+
+
+def test_the_whole_goes_into_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr(command, "run_guided", lambda part, seconds, seed: {"findings": 0})
+    monkeypatch.setattr(command, "run_streams", lambda count, live, seed: {"findings": int(count != 100_000)})
+    monkeypatch.setattr(command, "find_spec", lambda name: True)
+    monkeypatch.setattr(command, "keep", lambda name, figures: kept.update({name: figures}))
+    assert command.main(["--docs"]) == 0
+    assert [*kept["fuzz"]] == [*TARGETS, "streams"]
+    assert command.main(["streams", "--count", "10"]) == 1  # a finding
 
 
 def test_the_command_counts_findings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,8 @@ from typing import Self
 import attrs
 import trustme
 
+from tests.serving import serving
+
 
 class Authority:
     """The authority that the clients are told to trust, with its certificate in a file.
@@ -48,10 +50,3 @@ class Security:
     """
 
     context: Callable[[Authority], ssl.SSLContext] | None = None
-
-
-def serving(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    """The settings of a server with this certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)
-    return context

@@ -113,6 +113,7 @@ class Case:
         options: Options of the client, JSON-ready, such as ``{"max_message_bytes": 2000}``.
         turns: On how many connections the server does so; afterwards it is well behaved.
         hears: Whether the server reads a request first.
+        waits: Whether it waits for the client's first words at all.
         polite: Whether the server leaves when it hears the client's close frame.
         security: TLS, where there is any.
         deflates: Whether the server's doing makes sense only to a client that offers compression.
@@ -127,6 +128,7 @@ class Case:
     options: Mapping[str, Any] = attrs.field(factory=dict)
     turns: int = 1
     hears: bool = True
+    waits: bool = True
     polite: bool = True
     security: Security | None = None
     deflates: bool = False

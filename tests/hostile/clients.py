@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import socketio
 import websocket
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -118,6 +119,29 @@ def websockets_sync(url: str, options: Mapping[str, Any], patience: float) -> Me
     return _run(log, run, patience)
 
 
+def socketio_client(url: str, options: Mapping[str, Any], patience: float) -> Meeting:
+    """The threaded client of python-socketio, without its own reconnecting; its server speaks Engine.IO."""
+    meeting = Meeting()
+    log = Log(meeting)
+    extra = {"subprotocols": options["subprotocols"]} if "subprotocols" in options else {}
+    client = socketio.Client(
+        reconnection=False, request_timeout=options.get("connect_timeout", 10), websocket_extra_options=extra
+    )
+    client.on("system_alert", lambda data: log.deliver(data["message"]))
+
+    def run() -> None:
+        headers = {TOKEN: f"Bearer {options['token']}"} if "token" in options else {}
+        try:
+            client.connect(url.replace("ws://", "http://"), headers=headers, transports=["websocket"])
+            client.wait()
+        except BaseException as error:  # noqa: BLE001 - whatever it lets out is its verdict
+            log.fail(error)
+        log.fail("ended")
+        log.decide("REFUSED")
+
+    return _run(log, run, patience)
+
+
 def _run(log: Log, run: Any, patience: float) -> Meeting:
     threading.Thread(target=run, name="peer", daemon=True).start()
     log.wait(patience)
@@ -136,4 +160,5 @@ CLIENTS: Final[Mapping[str, Client]] = {
     "realtime_client": realtime_client,
     "WebSocketApp": websocket_client,
     "websockets.sync": websockets_sync,
+    "python-socketio": socketio_client,
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+import attrs
 
 from realtime_client._core.frames import (
     BINARY,
@@ -371,6 +374,16 @@ def garbage() -> Iterator[Case]:
 def floods() -> Iterator[Case]:
     group = "control flood"
     yield case("5,000 pings", group, encode_frame(PING, b"p" * 125) * 5_000, expected=lives(within=3))
+    yield Case(
+        name="frames: pings without an end, from a server that reads no answer",
+        group=group,
+        speech=lambda asked: itertools.chain(
+            [upgrade(asked) + event("before"), Act.DEAF], itertools.repeat(encode_frame(PING, b"p" * 125) * 500)
+        ),
+        expected=attrs.evolve(lost("the peer takes no data"), within=14),
+        polite=False,
+        own=True,
+    )
     yield case("20,000 pongs that nobody asked for", group, encode_frame(PONG, b"p") * 20_000, expected=lives(within=3))
 
 

@@ -15,6 +15,8 @@ ALERT = '{"type":"system_alert","data":{"message":"m","x":%s}}'
 TYPE = '{"type":%s}'
 TIMESTAMP = '{"type":"x","timestamp":%s}'
 DEEP = 100_000
+WIDE = '"ā"'
+"""Of the texts of a few bytes the one that takes the most memory."""
 
 
 def case(name: str, group: str, message: str | bytes, expected: Expected, *, binary: bool = False) -> Case:
@@ -166,11 +168,30 @@ def listed(value: str, count: int) -> str:
 
 def many() -> Iterator[Case]:
     group = "many values"
-    yield case("150,000 texts", group, DATA % listed('"ab"', 150_000), lives())
+    too_many = malformed("too many values")
+    yield case("a megabyte of texts of two letters", group, DATA % listed('"ab"', 209_000), too_many)
+    yield case("a megabyte of texts of two bytes", group, DATA % listed(WIDE, 209_000), too_many)
+    yield case("a megabyte of causes", group, LOG % f'"rootCauses":{listed(WIDE, 209_000)}', too_many)
+    yield case("as many texts as are allowed", group, DATA % listed(WIDE, 2 * MAX_VALUES - 20), lives(within=2))
+    yield case(
+        "as many causes as are allowed", group, LOG % f'"rootCauses":{listed(WIDE, 2 * MAX_VALUES - 40)}', lives()
+    )
+    yield case("too many texts", group, DATA % listed(WIDE, 2 * MAX_VALUES + 1), too_many)
+    third = MAX_VALUES * 2 // 3
+    for name, count, expected in (("as many", third - 20, lives(within=2)), ("too many", third + 20, too_many)):
+        figures = ",".join(f'"{n:x}" \n:{WIDE}' for n in range(count))
+        yield case(
+            f"{name} figures that are texts, their keys apart from their colons",
+            group,
+            STATS % f"{{{figures}}}",
+            expected,
+        )
+    quotes = r"\"" * 200_000 + r"\\" * 100_000
+    yield case("a text of quotes and backslashes", group, DATA % f'"{quotes}"', lives())
     yield case("250,000 numbers", group, DATA % listed("1.5", 250_000), lives())
     for name, count, expected in (
         ("as many {} as are allowed", MAX_VALUES - 20, lives(within=2)),
-        ("too many {}", MAX_VALUES + 1, malformed("too many values")),
+        ("too many {}", MAX_VALUES + 1, too_many),
     ):
         numbered = "{" + ",".join(f'"{n:x}":0' for n in range(count)) + "}"
         objects = listed("{}", count)
@@ -180,7 +201,7 @@ def many() -> Iterator[Case]:
         yield case(name.format("objects in a log"), group, LOG % f'"x":{objects}', expected)
         yield case(name.format("objects in an alert"), group, ALERT % objects, expected)
         yield case(name.format("lists"), group, DATA % listed("[]", count), expected)
-    yield case("a megabyte of objects", group, DATA % listed("{}", 340_000), malformed("too many values"))
+    yield case("a megabyte of objects", group, DATA % listed("{}", 340_000), too_many)
     yield case("a key of a megabyte", group, DATA % ('{"%s":1}' % ("k" * 1_000_000)), lives())
     yield case("a type of a megabyte", group, '{"type":"%s"}' % ("t" * 1_000_000), lives())
     yield case("100,000 escapes", group, DATA % ('"%s"' % (r"\u0000" * 100_000)), lives())

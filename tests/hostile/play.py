@@ -8,13 +8,14 @@ from typing import Any
 import attrs
 
 from realtime_client import ConnectionLost
+from tests import engine_io
 from tests.hostile.authority import Authority
-from tests.hostile.case import ROOM, Case, Expected, Then, event, lives, upgrade
+from tests.hostile.case import ROOM, Asked, Case, Expected, Step, Then, event, lives, upgrade
 from tests.hostile.meeting import Client, Meeting
 from tests.hostile.server import Heard, HostileServer
 from tests.hostile.subject import Subject
 
-__all__ = ["Played", "faults", "play", "play_fairly", "warm_up"]
+__all__ = ["Played", "faults", "in_engine_io", "play", "play_fairly", "warm_up"]
 
 SLACK = 10.0
 """Seconds beyond the expected ones until a case counts as hung."""
@@ -23,6 +24,9 @@ ENDING = 10.0
 TRIES = 3
 """How often a case is played at most, until it was quick enough."""
 
+AFTER_IN_ENGINE_IO = engine_io.frames(
+    [*engine_io.opening("sid", interval=25, timeout=20), engine_io.message("system_alert", {"message": "after"})]
+)
 WARM_UP = Case(name="warm-up", group="", speech=lambda asked: [upgrade(asked) + event("after")], expected=lives())
 
 
@@ -51,7 +55,7 @@ def play(case: Case, subject: Subject, authority: Authority, *, slack: float = S
         slack: Seconds beyond the expected ones until the client's process is asked for what it has.
         ending: Seconds to wait for the client to leave.
     """
-    with HostileServer(case, authority) as server:
+    with HostileServer(spoken_to(subject.name, case), authority) as server:
         meeting = subject.meet(server.url, options_of(case, authority), case.expected.within + slack)
         alone = server.wait_for_silence(ending)
         heard = server.heard
@@ -72,9 +76,24 @@ def options_of(case: Case, authority: Authority) -> dict[str, Any]:
     return {**case.options, **({} if case.security is None else {"ca_file": authority.path})}
 
 
-def warm_up(client: Client) -> None:
+def spoken_to(client: str, case: Case) -> Case:
+    """The case as it is put to a client; one that does not speak the feed's own protocol gets Engine.IO's packets."""
+    return in_engine_io(case) if client == "python-socketio" else case
+
+
+def in_engine_io(case: Case) -> Case:
+    """The same case, but that good messages come as packets of an Engine.IO session."""
+
+    def speech(asked: Asked) -> Iterator[Step]:
+        for step in case.speech(asked):
+            yield step.replace(event("after"), AFTER_IN_ENGINE_IO) if isinstance(step, bytes) else step
+
+    return attrs.evolve(case, speech=speech)
+
+
+def warm_up(name: str, client: Client) -> None:
     """Meet a good server, so that what is loaded with the first connection is loaded."""
-    with Authority() as authority, HostileServer(WARM_UP, authority) as server:
+    with Authority() as authority, HostileServer(spoken_to(name, WARM_UP), authority) as server:
         client(server.url, {}, SLACK)
 
 

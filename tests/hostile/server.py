@@ -22,6 +22,7 @@ from realtime_client._core.handshake import Request, parse_request
 from realtime_client.testing.waker import Waker
 from tests.hostile.authority import Authority
 from tests.hostile.case import Act, Asked, Case, Step, event, upgrade
+from tests.serving import read_head
 
 READ_SIZE = 64 * 1024
 GREETING_PATIENCE = 20.0
@@ -122,7 +123,9 @@ class HostileServer:
             context = self._context(hostile)
             if context is not None:
                 sock = context.wrap_socket(sock, server_side=True)
-            key, rest = self._listen(sock, heard, hears=self._case.hears or not hostile)
+            key, rest = "", b""
+            if self._case.waits or not hostile:
+                key, rest = self._listen(sock, heard, hears=self._case.hears or not hostile)
             speech = self._case.speech if hostile else well_behaved
             talk = _Talk(sock, heard, self._stopping, polite=self._case.polite or not hostile)
             talk.hear(rest)
@@ -146,16 +149,11 @@ class HostileServer:
     @staticmethod
     def _listen(sock: socket.socket, heard: Heard, *, hears: bool) -> tuple[str, bytes]:
         """The key of the client's request, and what came behind it."""
-        head = sock.recv(READ_SIZE)
         if not hears:
+            sock.recv(READ_SIZE)
             return "", b""
-        while b"\r\n\r\n" not in head:
-            data = sock.recv(READ_SIZE)
-            if not data:
-                raise ConnectionAbortedError("no whole request")
-            head += data
-        head, _, rest = head.partition(b"\r\n\r\n")
-        heard.request = parse_request(head + b"\r\n\r\n")
+        head, rest = read_head(sock)
+        heard.request = parse_request(head)
         return heard.request.headers["Sec-WebSocket-Key"], rest
 
 

@@ -11,6 +11,7 @@ import os
 import select
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -99,14 +100,16 @@ def main(name: str) -> None:
     sys.stdout = sys.stderr  # what a client prints must not be taken for an answer
     if name != "realtime_client":
         memory.limit_memory(CEILING)
-    warm_up(client)
+    warm_up(name, client)
     before = memory.present()
     for line in sys.stdin:
         url, options, patience = json.loads(line)
-        memory.forget_peak()
-        meeting = client(url, options, patience)
-        meeting.peak = memory.peak() - before
-        gc.collect()  # what one meeting leaves in cycles is not to count for the next
+        with warnings.catch_warnings(record=True, category=ResourceWarning, action="always") as unclosed:
+            memory.forget_peak()
+            meeting = client(url, options, patience)
+            meeting.peak = memory.peak() - before
+            gc.collect()  # what one meeting leaves in cycles is not to count for the next
+        meeting.left += [str(warning.message) for warning in unclosed]
         meeting.kept = memory.present() - before
         answers.write(to_json(meeting) + "\n")
         answers.flush()

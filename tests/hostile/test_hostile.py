@@ -17,15 +17,17 @@ import pytest
 
 from realtime_client import ClientConfig
 from realtime_client._core.handshake import Headers, Request
+from tests.hostile.__main__ import Tally, main
 from tests.hostile.authority import Authority
-from tests.hostile.case import ROOM, Case, Expected, Then, lives, too_slow, upgrade
+from tests.hostile.case import ROOM, Asked, Case, Expected, Then, event, lives, too_slow, upgrade
 from tests.hostile.comparison import Verdict, as_json, as_markdown, compare, judge
 from tests.hostile.meeting import Meeting
-from tests.hostile.play import Played, faults, play, play_fairly
+from tests.hostile.play import AFTER_IN_ENGINE_IO, Played, faults, in_engine_io, play, play_fairly
 from tests.hostile.server import Heard
 from tests.hostile.subject import Subject
 from tests.hostile.table import KINDS, TABLE
 
+ASKED = Asked(key="dGhlIHNhbXBsZSBub25jZQ==", port=1)
 BY_NAME = {case.name: case for case in TABLE}
 
 LISTED = {
@@ -251,17 +253,57 @@ def test_verdicts(name: str, meeting: Meeting, heard: list[Heard], verdict: Verd
 
 
 def test_the_comparison_plays_the_same_cases_with_the_peers() -> None:
-    names = ["handshake: an accept key in lower case", "frames: text, masked", "sizes: one byte too much"]
+    names = [
+        "handshake: an accept key in lower case",
+        "handshake: Connection with more than is due",
+        "frames: text, masked",
+        "sizes: one byte too much",
+    ]
     told: list[str] = []
     rows = compare([BY_NAME[name] for name in names], told.append)
     assert [(row.client, row.kind) for row in rows] == [
-        (client, kind)
-        for client in ("realtime_client", "WebSocketApp", "websockets.sync")
-        for kind in ("handshake", "frames", "sizes")
+        *itertools.product(("realtime_client", "WebSocketApp", "websockets.sync"), ("handshake", "frames", "sizes")),
+        ("python-socketio", "handshake"),
     ]
-    ours, theirs = rows[:3], rows[3:]
-    assert all(row.counts == {Verdict.RIGHT: 1} for row in ours)
-    assert all(len(row.verdicts) == 1 for row in theirs)
+    assert [len(row.verdicts) for row in rows] == [2, 1, 1] * 3 + [2]
+    ours, of_socketio = rows[:3], rows[-1]
+    assert all({*row.verdicts.values()} == {Verdict.RIGHT} for row in ours)
+    assert (
+        of_socketio.verdicts["handshake: Connection with more than is due"] is Verdict.RIGHT
+    )  # it accepts what is valid
     assert not any(line.startswith("realtime_client") for line in told)
-    assert len(as_markdown(rows).splitlines()) == 13
-    assert [row["counts"]["right"] for row in as_json(rows)["rows"][:3]] == [1, 1, 1]
+    assert len(as_markdown(rows).splitlines()) == 14
+    assert [row["counts"]["right"] for row in as_json(rows)["rows"][:3]] == [2, 1, 1]
+
+
+def test_for_engine_io_good_messages_are_packets() -> None:
+    for case in TABLE:
+        if case.kind == "handshake" and case.expected.then is Then.LIVES:
+            said = b"".join(step for step in in_engine_io(case).speech(ASKED) if isinstance(step, bytes))
+            assert AFTER_IN_ENGINE_IO in said, case.name
+            assert event("after") not in said, case.name
+
+
+# The command
+
+
+def test_a_slow_verdict_counts_by_its_share_of_the_time_allowed() -> None:
+    tally = Tally()
+    slow = attrs.evolve(CASE, name="frames: slow", expected=attrs.evolve(CASE.expected, within=10))
+    slower = attrs.evolve(CASE, name="frames: slower", expected=attrs.evolve(CASE.expected, within=3))
+    for case, seconds in ((CASE, 0.2), (CASE, 0.1), (slow, 4.0), (slower, 2.0), (slow, 5.0)):
+        tally.add(case, attrs.evolve(GOOD, meeting=attrs.evolve(GOOD.meeting, seconds=seconds)), well=True)
+    assert (tally.cases, tally.as_expected, tally.slowest_verdict) == (5, 5, 0.2)
+    assert tally.slow == ("frames: slower", 2.0, 3)
+
+
+def test_only_a_whole_run_goes_into_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--docs"], ["--docs", "--peers", "--only", "frames"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+    assert "--docs wants the whole" in capsys.readouterr().err
+
+
+def test_a_choice_of_cases_leaves_the_documentation_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.hostile.__main__.keep", lambda *_: pytest.fail("the documentation is written"))
+    assert main(["--only", "frames: opcode 3"]) == 0

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.hostile.authority import Authority, Security, serving
+from tests.hostile.authority import Authority, Security
 from tests.hostile.case import (
     SHORT,
     Act,
@@ -32,6 +32,7 @@ from tests.hostile.case import (
     too_slow,
     upgrade,
 )
+from tests.serving import serving
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -242,6 +243,15 @@ def pretenders() -> Iterator[Case]:
     yield pretender("a WebSocket in place of a hello", group, event("after"), expected=no_tls)
     yield pretender("the end in place of a hello", group, Act.FIN, expected=no_tls)
     yield pretender("a reset in place of a hello", group, Act.RST, expected=not_opened("reset"))
+    yield pretender(
+        "a reset of each connection as soon as there is one",
+        group,
+        Act.RST,
+        expected=not_opened("reset"),
+        waits=False,
+        turns=20,
+        options={"max_reconnect_attempts": None},
+    )
     yield pretender(
         "an alert in place of a hello",
         "TLS alerts",

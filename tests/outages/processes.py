@@ -111,6 +111,9 @@ class Script:
 def see_at_once(attempt: Callable[[], float], within: float = AT_ONCE) -> None:
     """See that something takes less than so many seconds, in one of a few tries, and in none of them twice as long.
 
+    The seconds include those in which other processes have the processor, which differ from try to try; what the
+    client itself waits for does not.
+
     Args:
         attempt: Does it, checks all that came of it, and returns the seconds that it took.
         within: The bound, in seconds.

@@ -25,8 +25,8 @@ def _toxic(make: Callable[[random.Random], Toxics], longest: float, *directions:
 
     def fault(station: Station, dice: random.Random) -> tuple[float, Callable[[], None]]:
         chosen = directions or (dice.choice(BOTH),)
-        station.proxy.set(make(dice), *chosen)
-        return dice.uniform(0.05, longest), lambda: station.proxy.set(HEALTHY, *chosen)
+        station.poison(make(dice), *chosen)
+        return dice.uniform(0.05, longest), lambda: station.poison(HEALTHY, *chosen)
 
     return fault
 

@@ -6,12 +6,13 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import os
-import platform
 import random
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,10 +21,13 @@ import attrs
 from tests.faults.numbered_feed import EVENTS, EngineFeed, NumberedFeed
 from tests.faults.proxy import Cut, FaultProxy, Toxics
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 5.0
 """Seconds within which a client is back, or counts as gone for good; they all try every twentieth of a second."""
 NOTICE = 4.0
 """Seconds within which a black hole is to be noticed by a keep-alive of half a second."""
+UNDER_WAY = timedelta(seconds=1)
+"""The longest that anything is, on a busy machine."""
 HANDSHAKE = 100
 """Bytes; every answer to a handshake is longer."""
 FIRST_FRAMES = (170, 480)
@@ -46,6 +50,7 @@ class PeerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            cwd=ROOT,
             env={**os.environ, **{f"WEBSOCKETS_BACKOFF_{name}_DELAY": "0.05" for name in ("INITIAL", "MIN", "MAX")}},
         )
         self._changed = threading.Condition()  # guards the rest
@@ -109,7 +114,7 @@ class Tally:
         unnoticed: How many left it with a dead connection that it took for a living one.
         lost: Events that the server sent and the client never got.
         lost_without_a_word: Those of them between whose neighbours the application was told nothing at all.
-        losses_reported: Those of them that a report of missed events covers.
+        losses_reported: Those of them that were sent within the times of a report of missed events.
         wrong: Events that came twice or out of order.
     """
 
@@ -121,25 +126,34 @@ class Tally:
     losses_reported: int = 0
     wrong: int = 0
 
-    def read(self, lines: list[tuple[str, str]]) -> None:
-        """Count what the lines of one process tell."""
+    def read(self, lines: list[tuple[str, str]], sent_at: Callable[[int], datetime]) -> None:
+        """Count what the lines of one process tell; the feed knows when an event was sent."""
         got = {int(text) for kind, text in lines if kind == "E"}
         newest: int | None = None
-        words: set[str] = set()
+        words: list[tuple[str, str]] = []
         for kind, text in lines:
             if kind != "E":
-                words.add(kind)
+                words.append((kind, text))
                 continue
             number = int(text)
             if newest is None:
                 newest = number
             elif number <= newest:
                 self.wrong += 1
-            missing = len(set(range(newest + 1, number)) - got)
-            self.lost += missing
-            self.lost_without_a_word += missing * (not words)
-            self.losses_reported += missing * ("G" in words)
-            newest, words = max(newest, number), set()
+            missing = set(range(newest + 1, number)) - got
+            gaps = [_times(text) for kind, text in words if kind == "G"]
+            self.lost += len(missing)
+            self.lost_without_a_word += len(missing) * (not words)
+            self.losses_reported += sum(
+                any(since <= sent_at(one) <= until for since, until in gaps) for one in missing if gaps
+            )
+            newest, words = max(newest, number), []
+
+
+def _times(text: str) -> tuple[datetime, datetime]:
+    """A report's times. What is under way when the feed is heard last was sent a little earlier."""
+    since, until = map(datetime.fromisoformat, text.split())
+    return since - UNDER_WAY, until
 
 
 Trial = Callable[[FaultProxy, random.Random], None]
@@ -191,8 +205,6 @@ def compare(*, faults: int, seed: int, say: Callable[[str], object]) -> dict[str
     """
     result: dict[str, Any] = {
         "command": f"python -m tests.soak --peers --faults {faults} --seed {seed}",
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
         "patience": PATIENCE,
         "clients": {},
     }
@@ -228,13 +240,32 @@ def go_through(which: str, kind: str, times: int, seed: int) -> Tally:
                 if not is_back:
                     tally.unnoticed += proxy.open
                     tally.ended_for_good += not proxy.open
-                tally.read(peer.lines)
+                tally.read(peer.lines, feed.sent_at)
             proxy.heal()
             proxy.cut("rst")
     return tally
 
 
-@contextlib.contextmanager
-def _feed(which: str) -> Iterator[NumberedFeed]:
-    with EngineFeed() if which == "python-socketio" else NumberedFeed() as feed:
-        yield feed
+class TimedFeed(NumberedFeed):
+    """Knows when it has sent what."""
+
+    def __init__(self) -> None:
+        self._times: dict[int, datetime] = {}
+        super().__init__()
+
+    def sent_at(self, number: int) -> datetime:
+        """When an event was sent; every one that a client misses was."""
+        return self._times[number // EVENTS]
+
+    def _first_words(self, connection: int) -> bytes:
+        words = super()._first_words(connection)
+        self._times[connection] = datetime.now(UTC)
+        return words
+
+
+class TimedEngineFeed(EngineFeed, TimedFeed):
+    """The same for a client that speaks Engine.IO."""
+
+
+def _feed(which: str) -> TimedFeed:
+    return TimedEngineFeed() if which == "python-socketio" else TimedFeed()

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
 from unittest import mock
 
 import attrs
 
 from realtime_client import RealtimeClient, StatusChange
-from realtime_client.testing import FakeServer
+from realtime_client.testing import FakeServer, accept, send
+from tests import engine_io
 from tests.faults.proxy import FaultProxy
 
+ROOT = Path(__file__).parents[2]
 WINDOW = 0.1
 PATIENCE = 60.0
+SESSION = [accept(), *map(send, engine_io.opening("sid", interval=300, timeout=300))]
+"""What python-socketio's client needs in place of the feed."""
 
 
 @attrs.frozen
@@ -93,6 +101,55 @@ def scatter(*, clients: int, away: float, seed: int, **options: Any) -> Herd:
         finally:
             for client in made:
                 client.close()
+    return _seen(clients, back, attempts, returned, seconds)
+
+
+def scatter_peers(which: str, clients: int, away: float) -> Herd:
+    """The same with clients of another kind, in a process of their own, which decide by themselves when to try.
+
+    Args:
+        which: A name of `tests.soak.herd_peer.WAYS`.
+        clients: How many.
+        away: Seconds.
+    """
+    other = FakeServer(path="/socket.io/", then=SESSION) if which == "python-socketio" else FakeServer()
+    with other as server, FaultProxy(server.port) as proxy, _peers(which, proxy.url(), clients) as said:
+        for _ in range(clients):
+            said.readline()
+        proxy.wait_for_open(clients, PATIENCE)
+        gone = time.monotonic()
+        server.stop()
+        proxy.wait_for_open(0, PATIENCE)
+        threading.Event().wait(max(0.0, gone + away - time.monotonic()))
+        returned = time.monotonic()
+        server.restart()
+        with contextlib.suppress(TimeoutError):  # those that are not back then count as gone
+            proxy.wait_for_open(clients, PATIENCE)
+        seconds, back = time.monotonic() - gone, proxy.open
+        attempts = [at for at in proxy.accepted_at if at > gone]
+    return _seen(clients, back, attempts, returned, seconds)
+
+
+@contextlib.contextmanager
+def _peers(which: str, url: str, clients: int) -> Iterator[IO[str]]:
+    """A process with so many clients; gives what they say: a line for each connection."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.soak.herd_peer", which, url, str(clients)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _seen(clients: int, back: int, attempts: list[float], returned: float, seconds: float) -> Herd:
     return Herd(
         clients=clients,
         back=back,

@@ -1,4 +1,4 @@
-"""The account of one client: every numbered event once, in order, and each that is missing covered by a gap told."""
+"""The account of one client: every numbered event once, in order, and each that is missing within a gap's times."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class Ledger:
 
     Args:
         produced_at: When a number was produced, where that is still known.
+        sent_by: The earliest moment at which what the client heard at some moment may have been sent. A gap begins when
+            something was heard last, and what is lost was sent behind that.
 
     Attributes:
         complete_to: Every number up to here was delivered, or is lost and a gap said so.
@@ -29,13 +31,16 @@ class Ledger:
         violations: What must not be, in words; the first few.
     """
 
-    def __init__(self, produced_at: Callable[[int], datetime | None]) -> None:
+    def __init__(
+        self, produced_at: Callable[[int], datetime | None], sent_by: Callable[[datetime], datetime] = lambda at: at
+    ) -> None:
         self._produced_at = produced_at
+        self._sent_by = sent_by
         self._changed = threading.Condition()  # guards everything
         self._beyond: set[int] = set()
         self._newest = {Origin.STREAM: -1, Origin.POLL: -1}
         self._awaits_gap = False
-        self._covering: Gap | None = None
+        self._covering: list[Gap] = []  # the incomplete gaps since the last stream event
         self._overtook = False  # stream events came before the gap of their connection was told
         self._ever_connected = False
         self.complete_to = -1
@@ -66,7 +71,7 @@ class Ledger:
                 self._complain(f"stream events came before a complete gap: {gap}")
             if not gap.complete:
                 self.incomplete += 1
-                self._covering = gap
+                self._covering.append(gap)
                 if self._newest[Origin.STREAM] in self._beyond:  # the stream went first
                     self._give_up(self._newest[Origin.STREAM])
             self._changed.notify_all()
@@ -99,18 +104,20 @@ class Ledger:
             self._overtook = True
             return
         if self.complete_to < number:
-            if self._covering is None:
+            if not self._covering:
                 first = self.complete_to + 1
                 self._complain(f"{first} is missing before {number}, and no incomplete gap was told")
             self._give_up(number)
-        self._covering = None
+        self._covering = []
 
     def _give_up(self, before: int) -> None:
         missing = [number for number in range(self.complete_to + 1, before) if number not in self._beyond]
-        if missing and self._covering is not None:
-            at = self._produced_at(missing[-1])
-            if at is not None and at > self._covering.until:
-                self._complain(f"{missing[-1]} is lost, but was produced after the gap: {at} > {self._covering.until}")
+        times = [(self._sent_by(gap.since), gap.until) for gap in self._covering]
+        for number in missing if times else ():
+            at = self._produced_at(number)
+            if at is not None and not any(since <= at <= until for since, until in times):
+                told = ", ".join(f"{gap.since} to {gap.until}" for gap in self._covering)
+                self._complain(f"{number} is lost, but was produced at {at}, outside of {told}")
         self.lost += len(missing)
         self._beyond |= set(missing)
         self._advance()

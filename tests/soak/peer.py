@@ -4,7 +4,7 @@ usage: python -m tests.soak.peer WHICH URL
 
 Each is used as its documentation has it for a feed that must go on: with its own way to reconnect where it has one,
 and with its keep-alive at half a second. Lines: ``E 17`` for an event, ``W words`` for a word on the connection,
-``G words`` for one on missed events.
+``G since until`` for a report of missed events.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def ours(url: str) -> None:
     )
     client.on("new_anomaly", lambda event: tell("E", int(event.log.id.removeprefix("log-"))))
     client.on_connection_change(word)
-    client.on_gap(lambda gap: tell("G", f"{gap.since} to {gap.until}"))
+    client.on_gap(lambda gap: tell("G", f"{gap.since.isoformat()} {gap.until.isoformat()}"))
     client.connect(wait=False)
     client.join()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.soak.herd import peak, scatter
+from tests.soak.herd import peak, scatter, scatter_peers
+from tests.soak.herd_peer import WAYS
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,10 @@ def test_fifty_clients_come_back_one_by_one() -> None:
     assert herd.back == 50
     assert herd.peak <= 16
     assert herd.attempts >= 50 * 4
+
+
+@pytest.mark.parametrize("which", WAYS)
+def test_other_clients_are_scattered_too(which: str) -> None:
+    herd = scatter_peers(which, 3, 1.0)
+    assert (herd.clients, herd.back) == (3, 3)
+    assert herd.attempts >= 3

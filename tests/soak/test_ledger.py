@@ -12,15 +12,16 @@ from tests.soak.ledger import Ledger
 START = datetime(2024, 5, 1, tzinfo=UTC)
 
 
-def ledger() -> Ledger:
-    """Of a client that is connected for the first time; an event is produced each second."""
-    made = Ledger(lambda number: START + timedelta(seconds=number))
+def ledger(held_up: float = 0) -> Ledger:
+    """Of a client that is connected for the first time; an event is produced each second, and under way for so long."""
+    under_way = timedelta(seconds=held_up)
+    made = Ledger(lambda number: START + timedelta(seconds=number), lambda heard_at: heard_at - under_way)
     made.changed(ConnectionState.CONNECTED)
     return made
 
 
-def gap(*, until: float = 100, complete: bool = False) -> Gap:
-    return Gap(since=START, until=START + timedelta(seconds=until), complete=complete)
+def gap(*, since: float = 0, until: float = 100, complete: bool = False) -> Gap:
+    return Gap(since=START + timedelta(seconds=since), until=START + timedelta(seconds=until), complete=complete)
 
 
 def reconnect(judge: Ledger) -> None:
@@ -75,7 +76,39 @@ def test_a_loss_that_was_produced_after_the_gap() -> None:
     judge.gap(gap(until=2))
     stream(judge, 4)
     assert len(judge.violations) == 1
-    assert judge.violations[0].startswith("3 is lost, but was produced after the gap")
+    assert judge.violations[0].startswith("3 is lost, but was produced at 2024-05-01 00:00:03+00:00, outside of")
+
+
+def test_a_loss_that_was_produced_before_the_gap() -> None:
+    judge = ledger()
+    stream(judge, 0)
+    reconnect(judge)
+    judge.gap(gap(since=2))
+    stream(judge, 4)
+    assert len(judge.violations) == 1
+    assert judge.violations[0].startswith("1 is lost, but was produced at 2024-05-01 00:00:01+00:00, outside of")
+
+
+@pytest.mark.parametrize(("held_up", "violations"), [(0.5, 1), (1, 0)])
+def test_a_loss_that_was_under_way_when_the_gap_began(held_up: float, violations: int) -> None:
+    judge = ledger(held_up)
+    stream(judge, 0)
+    reconnect(judge)
+    judge.gap(gap(since=2))
+    stream(judge, 4)
+    assert len(judge.violations) == violations
+
+
+def test_losses_in_two_gaps_and_between_them() -> None:
+    for second, violations in (4, 0), (5, 1):
+        judge = ledger()
+        stream(judge, 0)
+        reconnect(judge)
+        judge.gap(gap(until=3))
+        reconnect(judge)
+        judge.gap(gap(since=second, until=7))
+        stream(judge, 8)
+        assert len(judge.violations) == violations
 
 
 @pytest.mark.parametrize("origin", list(Origin)[:2])

@@ -6,10 +6,9 @@ The model says of each step what the client tells, and when it will try again to
 from __future__ import annotations
 
 import itertools
-import threading
-from collections import Counter, deque
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from collections import deque
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -26,20 +25,17 @@ from realtime_client import (
     RealtimeClient,
     StatusChange,
 )
-from realtime_client._runtime.clock import Inbox
 from realtime_client._runtime.reconnect import WATCHDOG_GRACE
-from realtime_client.testing import FakeClock, MemoryLink, MemoryTransport
-from tests.client.recording import PATIENCE, Record, own_threads
+from realtime_client.testing import MemoryLink, MemoryTransport
+from tests.client.recording import Record, own_threads
 from tests.fuzz.silence import no_errors_logged
 from tests.stateful.effort import effort
-
-T = TypeVar("T")
+from tests.stateful.resting import START, RestingClock
 
 IDLE, CONNECTING, CONNECTED = ConnectionState.IDLE, ConnectionState.CONNECTING, ConnectionState.CONNECTED
 RECONNECTING, UNAVAILABLE = ConnectionState.RECONNECTING, ConnectionState.UNAVAILABLE
 FAILED, CLOSED = ConnectionState.FAILED, ConnectionState.CLOSED
 
-START = datetime(2024, 1, 1, tzinfo=UTC)
 NAME = "stateful"
 RECONNECT_THREAD = f"rtc-{NAME}-reconnect"
 CONNECT_TIMEOUT, LONGEST, FATAL_DELAY, RESET_AFTER, LIMIT = 3.0, 4.0, 60.0, 10.0, 2
@@ -47,43 +43,6 @@ TRY_AGAIN_LATER = 1013
 
 Told = tuple[ConnectionState, int, datetime | None]
 """A status as it is told: state, failed attempts in a row, when the next one is due."""
-
-
-class RestingClock(FakeClock):
-    """Knows when the reconnect thread has come to rest: what time brings it is fixed from then on."""
-
-    def __init__(self) -> None:
-        super().__init__(START)
-        self._moved = threading.Condition()
-        self._resting: set[str] = set()
-        self.turns: Counter[str] = Counter()
-
-    def get(self, inbox: Inbox[T], timeout: float | None) -> T | None:
-        name = threading.current_thread().name
-        if timeout is None:
-            self._rests(name)
-        try:
-            return super().get(inbox, timeout)
-        finally:
-            with self._moved:
-                self._resting.discard(name)
-                self.turns[name] += 1
-
-    def _register(self, *arguments: Any) -> None:
-        super()._register(*arguments)
-        self._rests(threading.current_thread().name)
-
-    def _rests(self, name: str) -> None:
-        with self._moved:
-            self._resting.add(name)
-            self._moved.notify_all()
-
-    def wait_for_rest(self, *, turns: int = 0) -> None:
-        """Wait until the reconnect thread rests, after so many turns."""
-        with self._moved:
-            assert self._moved.wait_for(
-                lambda: RECONNECT_THREAD in self._resting and self.turns[RECONNECT_THREAD] >= turns, PATIENCE
-            )
 
 
 class GreetingTransport(MemoryTransport):
@@ -192,7 +151,7 @@ class ClientAgainstModel(RuleBasedStateMachine):
         assert [self.as_told(change) for change in told] == self.told
         self.network.wait_for_links(self.attempts)
         if self.state not in (IDLE, CLOSED):
-            self.clock.wait_for_rest()
+            self.clock.wait_for_rest(RECONNECT_THREAD)
 
     @staticmethod
     def as_told(change: StatusChange) -> Told:
@@ -210,7 +169,7 @@ class ClientAgainstModel(RuleBasedStateMachine):
             self.attempt()
         self.client.connect(wait=False)
         if not begins:
-            self.clock.wait_for_rest(turns=turns + 1)
+            self.clock.wait_for_rest(RECONNECT_THREAD, turns=turns + 1)
         self.settle()
 
     @rule()

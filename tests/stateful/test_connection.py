@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 
+import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -29,27 +30,55 @@ from realtime_client.errors import (
 from realtime_client.status import ConnectionState, RetryDecision
 from tests.stateful.effort import effort
 
+
+@attrs.frozen
+class Promise:
+    """What the documentation says of an outcome, written down here once more, and asked of no code.
+
+    Attributes:
+        fatal: Another attempt will hardly help.
+        asks_for_credentials: A token that can be renewed is renewed first, once.
+        strike: Fatal the third time in a row.
+        at_least: The server's word: seconds before which there is no attempt.
+        between: The delay, in place of the schedule's; with jitter, the longer one grows by it.
+    """
+
+    fatal: bool = False
+    asks_for_credentials: bool = False
+    strike: bool = False
+    at_least: float | None = None
+    between: tuple[float, float] | None = None
+
+
+AGAIN, NEVER, STRIKE = Promise(), Promise(fatal=True), Promise(strike=True)
+DAY = 86_400
+SCHEDULE = (1.0, 2.0, 4.0, 8.0, 16.0)
+LONGEST = 16.0
 REFUSALS = st.sampled_from(
     [
-        *[ConnectError("connection refused")] * 12,  # most of the time, so that delays come to grow
-        ConnectTimeout("too slow", timeout=10),
-        ConnectError("certificate", retryable=False),
-        *(HandshakeRejected("no", status=status) for status in (204, 302, 404, 426, 429, 500)),
-        *(HandshakeRejected("busy", status=503, retry_after=after) for after in (None, 0.0, 7.0, 1e9)),
-        AuthenticationError("who?", status=401),
+        *[(ConnectError("connection refused"), AGAIN)] * 12,  # most of the time, so that delays come to grow
+        (ConnectTimeout("too slow", timeout=10), AGAIN),
+        (ConnectError("certificate", retryable=False), NEVER),
+        *((HandshakeRejected("no", status=status), AGAIN) for status in (101, 204, 408, 421, 425, 429, 500, 502, 599)),
+        *((HandshakeRejected("no", status=status), NEVER) for status in (302, 308, 400, 404, 410, 426)),
+        *((HandshakeRejected("busy", status=status, retry_after=7.0), Promise(at_least=7)) for status in (429, 503)),
+        (HandshakeRejected("busy", status=503, retry_after=0.0), Promise(at_least=0)),
+        (HandshakeRejected("busy", status=503, retry_after=1e9), Promise(at_least=DAY)),
+        *((AuthenticationError("who?", status=status), Promise(asks_for_credentials=True)) for status in (401, 403)),
     ]
 )
 LOSSES = st.sampled_from(
     [
-        *[ConnectionLost("end of stream")] * 5,
-        HeartbeatTimeout("silent", silence=10),
-        MessageTooLarge("large", size=2, limit=1),
-        *(ConnectionLost("closed", code=code) for code in (1000, 1001, 1008, 1011, 1012, 1013, 4000)),
-        *(ProtocolError("broken", code=code) for code in (1002, 1007)),
+        *[(ConnectionLost("end of stream"), AGAIN)] * 5,
+        (HeartbeatTimeout("silent", silence=10), AGAIN),
+        (MessageTooLarge("large", size=2, limit=1), AGAIN),
+        *((ConnectionLost("closed", code=code), AGAIN) for code in (1000, 1001, 1006, 1009, 1011, 4000)),
+        *((ConnectionLost("closed", code=code), STRIKE) for code in (1003, 1008, 1010)),
+        *((ProtocolError("broken", code=code), STRIKE) for code in (1002, 1007)),
+        (ConnectionLost("restart", code=1012), Promise(between=(5, LONGEST))),
+        (ConnectionLost("later", code=1013), Promise(between=(LONGEST, LONGEST))),
     ]
 )
-FATAL_STATUSES = (302, 404, 426, 401)
-STRIKE_CODES = (1002, 1003, 1007, 1008, 1010)
 
 
 class ConnectionAgainstModel(RuleBasedStateMachine):
@@ -144,11 +173,12 @@ class ConnectionAgainstModel(RuleBasedStateMachine):
         self.failed, self.opened_at, self.ever = 0, self.now, True
 
     @precondition(lambda self: self.trying or self.waits)
-    @rule(error=REFUSALS)
-    def an_attempt_fails(self, error: RealtimeError) -> None:
+    @rule(refusal=REFUSALS)
+    def an_attempt_fails(self, refusal: tuple[RealtimeError, Promise]) -> None:
+        error, promise = refusal
         self.begin_an_attempt()
         decision = self.decide(error)
-        renews = isinstance(error, AuthenticationError) and callable(self.config.token) and not self.renewed
+        renews = promise.asks_for_credentials and callable(self.config.token) and not self.renewed
         assert (decision.action == "renew") is renews
         if self.state is not ConnectionState.CONNECTING:
             self.failed += 1
@@ -157,37 +187,35 @@ class ConnectionAgainstModel(RuleBasedStateMachine):
             self.renewed = True
             self.feed(Fact.RENEW, Action.DIAL)
             return
-        hopeless = not getattr(error, "retryable", True) or getattr(error, "status", 0) in FATAL_STATUSES
-        assert (decision.action == "fatal") is hopeless
-        self.goes_on(decision)
+        self.goes_on(decision, promise, fatal=promise.fatal or promise.asks_for_credentials)
 
     @precondition(lambda self: self.state is ConnectionState.CONNECTED)
-    @rule(error=LOSSES)
-    def the_connection_ends(self, error: ConnectionLost) -> None:
+    @rule(loss=LOSSES)
+    def the_connection_ends(self, loss: tuple[ConnectionLost, Promise]) -> None:
+        error, promise = loss
         self.attempts.ended(self.now)
         if self.now - self.opened_at >= self.config.reconnect_reset_after:
             self.step = 0
-        self.strikes = self.strikes + 1 if error.code in STRIKE_CODES else 0
-        decision = self.decide(error)
-        assert (decision.action == "fatal") is (self.strikes >= 3)
-        self.goes_on(decision)
+        self.strikes = self.strikes + 1 if promise.strike else 0
+        self.goes_on(self.decide(error), promise, fatal=self.strikes >= 3)
 
     @precondition(lambda self: self.trying or self.waits)
-    @rule(error=LOSSES)
-    def a_connection_ends_at_once(self, error: ConnectionLost) -> None:
+    @rule(loss=LOSSES)
+    def a_connection_ends_at_once(self, loss: tuple[ConnectionLost, Promise]) -> None:
         self.an_attempt_succeeds()
-        self.the_connection_ends(error)
+        self.the_connection_ends(loss)
 
     def decide(self, error: RealtimeError) -> RetryDecision:
+        """What the table says; it is judged by what comes of it, and never asked by the model."""
         situation = Situation(config=self.config, renewed=self.renewed, strikes=self.strikes)
         return decide(error, situation)[1]
 
-    def goes_on(self, decision: RetryDecision) -> None:
-        """What the reconnect thread makes of a decision, and what is promised of it."""
+    def goes_on(self, decision: RetryDecision, promise: Promise, *, fatal: bool) -> None:
+        """What the reconnect thread makes of a decision, and what is promised of the outcome."""
+        assert (decision.action == "fatal") is fatal
         limit = self.config.max_reconnect_attempts
         used_up = limit is not None and self.failed >= limit
         assert self.attempts.exhausted is used_up
-        fatal = decision.action == "fatal"
         before, self.trying = self.state, False
         if (fatal and not self.ever) or ((fatal or used_up) and self.config.give_up):
             self.feed(Fact.HOPELESS, Action.GIVE_UP)
@@ -198,28 +226,23 @@ class ConnectionAgainstModel(RuleBasedStateMachine):
         self.feed(fact, Action.WAIT if declared or not (fatal or used_up) else Action.DECLARE)
         if not declared:
             self.state = ConnectionState.UNAVAILABLE if fatal or used_up else ConnectionState.RECONNECTING
-        low, high = self.promised(decision)
+        low, high = self.promised(promise, fatal=fatal)
         delay = self.attempts.next_delay(decision, declared=self.state is ConnectionState.UNAVAILABLE)
         assert low <= delay <= high
         self.due_at = self.now + delay
 
-    def promised(self, decision: RetryDecision) -> tuple[float, float]:
-        """The shortest and the longest delay that the documentation allows."""
-        config = self.config
-        less, more = 1 - config.reconnect_jitter, 1 + config.reconnect_jitter
-        if decision.action == "fatal":
-            return config.fatal_retry_delay * less, config.fatal_retry_delay * more
+    def promised(self, promise: Promise, *, fatal: bool) -> tuple[float, float]:
+        """The shortest and the longest delay that the documentation allows, with the default schedule."""
+        jitter = self.config.reconnect_jitter
+        if fatal:
+            return 60 * (1 - jitter), 60 * (1 + jitter)
         self.step += 1
-        exact = min(1.0 * 2.0 ** (self.step - 1), 16.0)
-        if self.state is ConnectionState.UNAVAILABLE:
-            exact = 16.0
-        low, high = exact * less, exact * more
-        if decision.spread is not None:
-            low, high = min(decision.spread[0], 16.0), min(decision.spread[1], 16.0 * more)
-        if decision.at_least is not None:
-            assert decision.at_least <= 86_400
-            low = max(low, decision.at_least)
-            high = max(high, decision.at_least + config.reconnect_jitter)
+        exact = LONGEST if self.state is ConnectionState.UNAVAILABLE else SCHEDULE[min(self.step, len(SCHEDULE)) - 1]
+        low, high = exact * (1 - jitter), exact * (1 + jitter)
+        if promise.between is not None:
+            low, high = promise.between[0], promise.between[1] * (1 + jitter)
+        if promise.at_least is not None:
+            low, high = max(low, promise.at_least), max(high, promise.at_least + jitter)
         return low, high
 
     # What always holds

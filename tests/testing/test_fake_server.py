@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import doctest
+import gc
 import json
 import socket
 import ssl
+import struct
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.error import HTTPError
@@ -18,15 +22,18 @@ import psutil
 import pytest
 import trustme
 import websocket
+from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, NegotiationError
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from realtime_client._core.frames import CLOSE, TEXT, FrameReader, close_payload, encode_frame
+from realtime_client._core.frames import CLOSE, TEXT, FrameReader, Item, close_payload, encode_frame
 from realtime_client._core.handshake import Request, accept_key
 from realtime_client.errors import ProtocolError
 from realtime_client.events import SystemAlert
 from realtime_client.testing import script, server
+from realtime_client.testing.connection import FakeConnection
+from realtime_client.testing.conversation import Conversation
 from realtime_client.testing.script import (
     Step,
     accept,
@@ -46,6 +53,7 @@ from realtime_client.testing.script import (
     wait_for_message,
 )
 from realtime_client.testing.server import Ending, FakeServer
+from tests.serving import serving
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HANDSHAKE = (
@@ -88,11 +96,9 @@ def masked(opcode: int, payload: bytes) -> bytes:
     return frame
 
 
-def dial(
-    fake: FakeServer, *, ssl: ssl.SSLContext | None = None, subprotocols: list[Subprotocol] | None = None
-) -> ClientConnection:
+def dial(fake: FakeServer, *, subprotocols: list[Subprotocol] | None = None) -> ClientConnection:
     """The independent client, without extensions of its own."""
-    return connect(fake.url, compression=None, proxy=None, ssl=ssl, subprotocols=subprotocols, legacy=True)
+    return connect(fake.url, compression=None, proxy=None, subprotocols=subprotocols, legacy=True)
 
 
 def says_nothing(sock: socket.socket, seconds: float = 0.2) -> bool:
@@ -444,6 +450,21 @@ def test_go_silent_until_a_gate() -> None:
             client.recv(timeout=0.05)
 
 
+def test_go_silent_does_not_answer_what_came_before_the_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = FakeConnection.received
+
+    def receive_and_release(connection: FakeConnection, item: Item) -> None:
+        received(connection, item)
+        fake.gate("back").release()
+
+    monkeypatch.setattr(FakeConnection, "received", receive_and_release)
+    with FakeServer(script=[[accept(), go_silent(gate="back")]]) as fake, dial(fake) as client:
+        client.send('{"type": "ping"}')
+        assert client.ping(b"again").wait(5)
+        with pytest.raises(TimeoutError):
+            client.recv(timeout=0.05)
+
+
 def test_close_is_a_closing_handshake() -> None:
     with FakeServer(script=[[send("last"), close(1012, "restart")]]) as fake, dial(fake) as client:
         assert client.recv(timeout=5) == "last"
@@ -631,13 +652,24 @@ def test_a_client_that_resets_is_seen_so() -> None:
         assert connection.wait_closed() is Ending.CLIENT_RESET
 
 
+class Dawdling:
+    """A predicate that keeps the connection's thread, which then cannot read."""
+
+    def __init__(self) -> None:
+        self.began, self.over = threading.Event(), threading.Event()
+
+    def __call__(self, _message: str) -> bool:
+        self.began.set()
+        return self.over.wait(10)
+
+
 def test_max_open_does_not_count_a_client_that_has_left() -> None:
-    release = threading.Event()
-    with FakeServer(script=[[wait_for_message(lambda _: release.wait(5))]]) as fake:
+    dawdling = Dawdling()
+    with FakeServer(script=[[wait_for_message(dawdling)]]) as fake:
         with raw(fake) as sock:
             read_head(sock)
             sock.sendall(masked(TEXT, b"now the connection's thread is in the predicate, and cannot read of the end"))
-            fake.wait_for_message(lambda message: "predicate" in message)
+            assert dawdling.began.wait(5)
         with raw(fake) as one:
             read_head(one)
             assert fake.max_open == 1
@@ -645,19 +677,19 @@ def test_max_open_does_not_count_a_client_that_has_left() -> None:
             with raw(fake) as two:
                 read_head(two)
                 assert fake.max_open == 2
-        release.set()
+        dawdling.over.set()
         assert fake.connections[0].wait_closed() is Ending.CLIENT_FIN
 
 
 def test_a_client_that_leaves_right_after_its_close_frame_has_closed() -> None:
-    release = threading.Event()
-    with FakeServer(script=[[wait_for_message(lambda _: release.wait(5)), close(1000)]]) as fake:
+    dawdling = Dawdling()
+    with FakeServer(script=[[wait_for_message(dawdling), close(1000)]]) as fake:
         with raw(fake) as sock:
             read_head(sock)
             sock.sendall(masked(TEXT, b"go"))
-            fake.wait_for_message("go")
+            assert dawdling.began.wait(5)
             sock.sendall(masked(CLOSE, close_payload(1000)))
-        release.set()
+        dawdling.over.set()
         assert fake.connections[0].wait_closed() is Ending.CLOSED
 
 
@@ -670,9 +702,7 @@ def authority() -> trustme.CA:
 
 
 def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    return context
+    return serving(authority.issue_cert("127.0.0.1", "localhost"))
 
 
 def client_context(authority: trustme.CA) -> ssl.SSLContext:
@@ -681,59 +711,104 @@ def client_context(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
+def dial_tls(fake: FakeServer, context: ssl.SSLContext) -> connect_async:
+    """The independent client on an event loop.
+
+    Its threaded sister reads and writes a TLS connection on two threads at once, and crashes the interpreter for it.
+    """
+    return connect_async(fake.url, compression=None, proxy=None, ssl=context)
+
+
 def test_tls(authority: trustme.CA) -> None:
+    async def converse() -> None:
+        async with dial_tls(fake, client_context(authority)) as client:
+            assert await client.recv() == GREETING
+
     with FakeServer(ssl_context=server_context(authority), poll_answer={"logs": []}) as fake:
         assert fake.url.startswith("wss://")
-        with dial(fake, ssl=client_context(authority)) as client:
-            assert client.recv(timeout=5) == GREETING
-            client.close()
-            assert fake.wait_for_connection().wait_closed() is Ending.CLOSED
+        asyncio.run(converse())
+        assert fake.wait_for_connection().wait_closed() is Ending.CLOSED
         with urlopen(fake.poll_url, context=client_context(authority), timeout=5) as answer:
             assert json.load(answer) == {"logs": []}
 
 
 def test_tls_both_ways_at_once(authority: trustme.CA) -> None:
-    with FakeServer(ssl_context=server_context(authority), script=[[repeat(300, send("x" * 20_000))]]) as fake:
-        with dial(fake, ssl=client_context(authority)) as client:
+    async def converse() -> None:
+        async with dial_tls(fake, client_context(authority)) as client:
 
-            def pour() -> None:
+            async def pour() -> None:
                 for number in range(300):
-                    client.send(f"{number} " + "y" * 20_000)
-                    fake.send("from the test")
+                    await client.send(f"{number} " + "y" * 20_000)
 
-            pouring = threading.Thread(target=pour)
-            pouring.start()
+            pouring = [asyncio.create_task(pour()), asyncio.create_task(asyncio.to_thread(post))]
             counts = {"x": 0, "f": 0}
             while counts != {"x": 300, "f": 300}:
-                message = client.recv(timeout=5)
+                message = await client.recv()
                 assert isinstance(message, str)
                 counts[message[0]] += 1
-            pouring.join(5)
-            last = fake.wait_for_message(lambda message: message.startswith("299 "))
-            assert len(last) == 20_004
+            await asyncio.gather(*pouring)
+
+    def post() -> None:
+        for _ in range(300):
+            fake.send("from the test")
+
+    with FakeServer(ssl_context=server_context(authority), script=[[repeat(300, send("x" * 20_000))]]) as fake:
+        asyncio.run(converse())
+        last = fake.wait_for_message(lambda message: message.startswith("299 "))
+        assert len(last) == 20_004
         assert len(fake.messages) == 300
 
 
 @pytest.mark.parametrize("ending", [Ending.SERVER_RESET, Ending.SERVER_FIN])
 def test_tls_cut(authority: trustme.CA, ending: Ending) -> None:
-    step = reset() if ending is Ending.SERVER_RESET else disconnect()
-    with FakeServer(ssl_context=server_context(authority), script=[[send("x"), wait("now"), step]]) as fake:
-        with dial(fake, ssl=client_context(authority)) as client:
-            assert client.recv(timeout=5) == "x"
+    async def converse() -> None:
+        async with dial_tls(fake, client_context(authority)) as client:
+            assert await client.recv() == "x"
             fake.gate("now").release()
             with pytest.raises(ConnectionClosed):
-                client.recv(timeout=5)
+                await client.recv()
+
+    step = reset() if ending is Ending.SERVER_RESET else disconnect()
+    with FakeServer(ssl_context=server_context(authority), script=[[send("x"), wait("now"), step]]) as fake:
+        asyncio.run(converse())
         assert fake.connections[0].wait_closed() is ending
 
 
 def test_tls_that_the_client_does_not_trust_is_an_attempt(authority: trustme.CA) -> None:
-    with FakeServer(ssl_context=server_context(authority)) as fake:
+    async def converse() -> None:
         with pytest.raises(ssl.SSLError):
-            dial(fake, ssl=ssl.create_default_context())
+            await dial_tls(fake, ssl.create_default_context())
+
+    with FakeServer(ssl_context=server_context(authority)) as fake:
+        asyncio.run(converse())
         (attempt,) = fake.wait_for_attempts(1)
         assert attempt.wait_closed() is Ending.TLS_FAILED
         assert attempt.request is None
         assert fake.errors == ()
+
+
+def test_tls_with_a_client_that_is_gone_before_it_begins(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No socket is left open, of which the interpreter would complain."""
+    start_tls = Conversation.start_tls
+
+    def start_late(talk: Conversation, context: ssl.SSLContext) -> None:
+        assert gone.wait(5)
+        start_tls(talk, context)
+
+    monkeypatch.setattr(Conversation, "start_tls", start_late)
+    gone = threading.Event()
+    with (
+        warnings.catch_warnings(record=True, action="always", category=ResourceWarning) as complaints,
+        FakeServer(ssl_context=server_context(authority)) as fake,
+    ):
+        with socket.create_connection(("127.0.0.1", fake.port)) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.set()
+        assert fake.wait_for_attempts(1)[0].wait_closed() is Ending.TLS_FAILED
+    gc.collect()
+    assert [str(complaint.message) for complaint in complaints] == []
 
 
 def test_tls_against_a_server_without_is_an_attempt_that_hangs() -> None:

@@ -24,7 +24,7 @@ from realtime_client.testing import FakeServer, LockCheck, LockViolation, lock_c
 from tests.client.conftest import no_proxy_of_the_machine, nothing_is_left, server
 from tests.client.recording import PATIENCE, Record, Task, alert, anomaly
 from tests.outages.processes import in_child
-from tests.transports.test_tls import served_with
+from tests.serving import serving
 
 __all__ = ["no_proxy_of_the_machine", "nothing_is_left", "server"]
 
@@ -308,7 +308,7 @@ def test_the_client_keeps_the_law_in_all_that_it_does() -> None:
     with (
         authority.cert_pem.tempfile() as trust,
         LockCheck() as check,
-        FakeServer(ssl_context=served_with(certificate), poll_answer={"logs": []}) as server,
+        FakeServer(ssl_context=serving(certificate), poll_answer={"logs": []}) as server,
         realtime_client.RealtimeClient(server.url, ca_file=trust, polling_url=server.poll_url) as client,
     ):
         main, own, gaps = Record(), Record(), Record()

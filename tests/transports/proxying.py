@@ -9,6 +9,7 @@ import threading
 from types import TracebackType
 
 from tests.client.recording import PATIENCE, Record
+from tests.serving import read_head
 
 
 class ConnectProxy:
@@ -80,12 +81,10 @@ class ConnectProxy:
             thread.start()
 
     def _serve(self, client: socket.socket) -> None:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            byte = client.recv(1)
-            if not byte:
-                return
-            head += byte
+        try:
+            head, _ = read_head(client)
+        except OSError:
+            return
         self.requests(head.decode("latin-1"))
         if self._wanted and f"Proxy-Authorization: {self._wanted}\r\n" not in head.decode("latin-1"):
             with contextlib.suppress(OSError):  # the client may leave as soon as it has read enough

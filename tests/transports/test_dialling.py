@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from websockets.sync.server import ServerConnection
+from websockets.asyncio.server import ServerConnection
 
 from realtime_client import ConnectError, ConnectionState, ConnectTimeout
 from realtime_client.testing import FakeServer, accept, drip, repeat, send_raw, stall
@@ -154,10 +154,10 @@ def test_every_address_of_a_name_is_tried(
 def test_an_ipv6_address_in_the_url(make: Make) -> None:
     hosts = Record()
 
-    def serve_one(connection: ServerConnection) -> None:
+    async def serve_one(connection: ServerConnection) -> None:
         assert connection.request is not None
         hosts(connection.request.headers["Host"])
-        for _ in connection:
+        async for _ in connection:
             pass
 
     with websockets_server(serve_one, host="::1") as port:

@@ -14,6 +14,7 @@ from realtime_client import ClientConfig, ConnectionLost
 from realtime_client._core.frames import CLOSE, TEXT, close_payload, encode_frame
 from realtime_client.testing import FakeServer, accept, reset, send_raw, wait_for_message
 from realtime_client.transports import streams
+from realtime_client.transports.tls import TlsSettings
 from realtime_client.transports.websocket import WebSocketDialer, WebSocketLink
 from tests.client.recording import PATIENCE
 
@@ -22,7 +23,8 @@ MESSAGE = encode_frame(TEXT, b'"last words"')
 
 @pytest.fixture
 def link(server: FakeServer) -> Iterator[WebSocketLink]:
-    link = WebSocketDialer(ClientConfig(server.url, proxy=None))()
+    config = ClientConfig(server.url, proxy=None)
+    link = WebSocketDialer(config, TlsSettings(config))()
     yield link
     link.release()
 
@@ -109,7 +111,7 @@ def test_after_our_own_close_frame_no_second_one_is_sent(
     assert link.receive().messages == ['"last words"']  # and the end of it all, which is still to be answered
     assert link._stream is not None
     answers: list[bytes] = []
-    monkeypatch.setattr(link._stream, "send_soon", lambda data, timeout: answers.append(data))
+    monkeypatch.setattr(link._stream, "send_soon", lambda data, deadline: answers.append(data))
     link.close(PATIENCE)
     with pytest.raises(ConnectionLost) as caught:
         link.receive()

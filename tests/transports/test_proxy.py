@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 
 import pytest
 import trustme
@@ -12,6 +11,7 @@ from realtime_client import ConnectError, ConnectionState, ConnectTimeout
 from realtime_client.testing import FakeServer
 from tests.client.conftest import Make
 from tests.client.recording import FIRST_FAILURE, PATIENCE, QUICK, Record, Stopwatch, alert, own_threads
+from tests.serving import serving
 from tests.transports.proxying import ConnectProxy
 
 NAMED = "ws://feed.invalid:8080/ws"
@@ -53,11 +53,9 @@ def test_proxy_is_used_for_this_machine_too_when_it_is_configured(server: FakeSe
 
 def test_proxy_carries_tls_to_the_target_itself(make: Make) -> None:
     authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("feed.invalid").configure_cert(context)
     with (
         authority.cert_pem.tempfile() as trust,
-        FakeServer(ssl_context=context) as server,
+        FakeServer(ssl_context=serving(authority.issue_cert("feed.invalid"))) as server,
         ConnectProxy(server.port) as proxy,
     ):
         client = make("wss://feed.invalid/ws", proxy=proxy.url(), ca_file=trust, token="T0KEN")

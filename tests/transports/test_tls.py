@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import datetime
+import select
+import socket
 import ssl
+import struct
 import threading
+import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 import trustme
 
-from realtime_client import ConnectError, ConnectionState, ConnectTimeout
+from realtime_client import ConnectError, ConnectionState, ConnectTimeout, PollError
 from realtime_client.testing import Ending, FakeServer, accept, go_silent, repeat, send, stall
+from realtime_client.transports.dialing import Dial
 from tests.client.conftest import Make
 from tests.client.recording import (
     FIRST_FAILURE,
@@ -26,6 +32,7 @@ from tests.client.recording import (
     own_threads,
 )
 from tests.outages.waiting import wait_until_ended
+from tests.serving import serving
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +46,9 @@ def trust(authority: trustme.CA) -> Iterator[str]:
         yield path
 
 
-def served_with(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate.configure_cert(context)
-    return context
-
-
 @pytest.fixture
 def tls_server(nothing_is_left: None, authority: trustme.CA) -> Iterator[FakeServer]:
-    with FakeServer(ssl_context=served_with(authority.issue_cert("127.0.0.1", "localhost"))) as fake:
+    with FakeServer(ssl_context=serving(authority.issue_cert("127.0.0.1", "localhost"))) as fake:
         yield fake
 
 
@@ -85,7 +86,7 @@ def test_a_certificate_is_verified_by_default_and_its_refusal_is_fatal(tls_serve
 
 @pytest.mark.parametrize("name", ["example.org", "127.0.0.2"])
 def test_a_certificate_for_another_host_is_refused(name: str, authority: trustme.CA, make: Make, trust: str) -> None:
-    with FakeServer(ssl_context=served_with(authority.issue_cert(name))) as fake:
+    with FakeServer(ssl_context=serving(authority.issue_cert(name))) as fake:
         client = make(fake.url, ca_file=trust)
         with pytest.raises(ConnectError, match="certificate"):
             client.connect(PATIENCE)
@@ -95,7 +96,7 @@ def test_a_certificate_for_another_host_is_refused(name: str, authority: trustme
 
 def test_a_certificate_that_has_expired_is_refused(authority: trustme.CA, make: Make, trust: str) -> None:
     past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    with FakeServer(ssl_context=served_with(authority.issue_cert("127.0.0.1", not_after=past))) as fake:
+    with FakeServer(ssl_context=serving(authority.issue_cert("127.0.0.1", not_after=past))) as fake:
         client = make(fake.url, ca_file=trust)
         with pytest.raises(ConnectError, match="certificate"):
             client.connect(PATIENCE)
@@ -178,8 +179,6 @@ def test_tls_close_is_quick_and_clean_on_a_silent_peer(tls_server: FakeServer, m
 
 
 def test_tls_handshake_that_stalls_is_bounded_by_connect_timeout(make: Make) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as mute:  # accepts in the kernel and says nothing
         client = make(f"wss://127.0.0.1:{mute.getsockname()[1]}/ws", connect_timeout=0.3, **{**QUICK, **FIRST_FAILURE})
         with Stopwatch() as took, pytest.raises(ConnectTimeout):
@@ -188,8 +187,6 @@ def test_tls_handshake_that_stalls_is_bounded_by_connect_timeout(make: Make) -> 
 
 
 def test_tls_close_during_the_tls_handshake(make: Make) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as mute:
         client = make(f"wss://127.0.0.1:{mute.getsockname()[1]}/ws", connect_timeout=60)
         client.connect(wait=False)
@@ -207,3 +204,63 @@ def test_tls_heartbeat_notices_a_peer_that_stalls(tls_server: FakeServer, make: 
     client = make(tls_server.url, ca_file=trust, heartbeat_interval=0.1, heartbeat_timeout=0.2, **QUICK)
     client.connect(PATIENCE)
     tls_server.wait_for_connection(2, PATIENCE)
+
+
+def test_tls_on_a_connection_that_was_reset_already_leaves_no_descriptor() -> None:
+    process = psutil.Process()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        deadline = time.monotonic() + PATIENCE
+        dial = Dial()
+        before = process.num_fds()
+        dial.connect("127.0.0.1", server.getsockname()[1], deadline)
+        peer, _ = server.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        gone = select.poll()
+        assert dial.sock is not None
+        gone.register(dial.sock, 0)  # which tells of a hang-up alone
+        assert gone.poll(PATIENCE * 1000)
+        with pytest.raises(ConnectionResetError):
+            dial.secure(ssl.create_default_context(), "127.0.0.1", deadline)
+        dial.close()
+        assert dial.is_closed
+        assert process.num_fds() == before
+
+
+def test_the_stream_and_all_polls_share_one_context(
+    tls_server: FakeServer, make: Make, trust: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, make_context = Record(), ssl.create_default_context
+
+    def make_and_tell(*, cafile: str | None = None) -> ssl.SSLContext:
+        made(cafile)
+        return make_context(cafile=cafile)
+
+    monkeypatch.setattr(ssl, "create_default_context", make_and_tell)
+    tls_server.poll_answer = {"stats": {"totalLogs": 4}}
+    client = make(tls_server.url, polling_url=tls_server.poll_url, ca_file=trust)
+    assert client.refresh(PATIENCE).stats.total_logs == 4
+    client.connect(PATIENCE)
+    client.refresh(PATIENCE)
+    assert made.items == [trust]
+
+
+def test_ca_file_that_does_not_exist_is_named_by_a_poll_too(tls_server: FakeServer, make: Make) -> None:
+    client = make(tls_server.url, polling_url=tls_server.poll_url, ca_file="/no/such/authorities.pem")
+    with pytest.raises(PollError, match=r"ca_file.*authorities\.pem"):
+        client.refresh(PATIENCE)
+
+
+def test_a_poll_that_is_given_up_ends_its_tls_handshake(make: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        client = make(f"ws://{address}/ws", polling_url=f"https://{address}/poll")
+        poll = Task(lambda: client.refresh(600))
+        peer, _ = mute.accept()
+        with peer:
+            assert peer.recv(1)  # of a hello that is never answered
+            client.close()
+            with pytest.raises(PollError):
+                poll.result(PATIENCE)
+            wait_until_ended("rtc-")
+            assert own_threads() == []
