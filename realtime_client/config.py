@@ -66,10 +66,10 @@ class ClientConfig:
         default="ws://localhost:8080/ws",
         kw_only=False,
         metadata={
-            "rule": options.Url(("ws", "wss")),
+            "rule": options.FeedUrl(("ws", "wss")),
             "doc": "Where the feed is. A user name and password in it become an Authorization header.",
         },
-        repr=options.Url(("ws", "wss")).show,
+        repr=options.FeedUrl(("ws", "wss")).show,
     )
     token: str | Callable[[], str] | None = _option(
         None,
@@ -133,6 +133,12 @@ class ClientConfig:
         "message",
         options.Choice(("message", "frame", "none")),
         'What a heartbeat is: "message" sends {"type": "ping"} and a ping frame, "frame" the frame alone.',
+    )
+    read_interval: float = _option(
+        0.0,
+        options.Number(high=1.0),
+        "Least time between two reads of the stream: messages gather meanwhile, which saves much of the work on a busy"
+        " feed, and delays an event by as much at most.",
     )
     max_message_bytes: int = _number_of(1 * MIB, "Larger messages end the connection (close 1009).", "bytes")
     max_pending_events: int = _number_of(10_000, "Events that may wait for callbacks.")

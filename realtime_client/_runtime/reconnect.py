@@ -354,6 +354,7 @@ class Supervisor:
             dial_deadline=now + self._config.connect_timeout,
             intake=self._intake,
             clock=self._clock,
+            read_interval=self._config.read_interval,
             opened=lambda: self._inbox.post(Opened(generation)),
             proved=lambda: self._inbox.post(Proved(generation)),
             ended=lambda error: self._inbox.post(Ended(generation, error)),
