@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from realtime_client import __version__
 from realtime_client.cli import demo, serve, tail
+from realtime_client.cli.cells import visible
 from realtime_client.cli.exits import Exit, Failure, Terminated
-from realtime_client.cli.rendering import visible
 from realtime_client.cli.streams import abandon_output, say
 
 __all__ = ["main"]
