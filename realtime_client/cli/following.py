@@ -124,6 +124,10 @@ def follow(config: ClientConfig, args: argparse.Namespace, *, hidden: frozenset[
                 left -= 1
                 if not left:
                     break
+            elif events.ended and not events.failure and not course.failure:  # closed, and not by us
+                if not args.quiet:
+                    say("the recording has ended")
+                break
             elif events.ended or course.failure:
                 raise course.failure or failure_of(events.failure, was_connected=course.was_connected)
             elif reader_has_left(stream):
