@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -50,7 +53,7 @@ class Recorder:
         path: The file.
         events: How many events were written.
         size: How many bytes, before packing.
-        full: Whether an event was refused because of a bound.
+        full: Whether a bound is reached, so that nothing more will be written.
     """
 
     def __init__(
@@ -65,13 +68,12 @@ class Recorder:
         self.events = 0
         self.size = 0
         self.full = False
-        self._max_events = max_events
-        self._max_bytes = max_bytes
+        self._max_events = math.inf if max_events is None else max_events
+        self._max_bytes = math.inf if max_bytes is None else max_bytes
         # Guards everything here that changes. Held over the writing, whose order it keeps.
         self._lock = threading.Lock()
         self._file = open(self.path, "wb" if overwrite else "xb", buffering=0)  # noqa: SIM115 - until close()
         self._deflate = zlib.compressobj(wbits=GZIP) if packed(self.path) else None
-        self._waiting = False
         self._flushed_at = time.monotonic()
 
     def write(self, event: Event) -> bool:
@@ -81,35 +83,35 @@ class Recorder:
             Whether it was written; ``False`` once a bound is reached, or after `close`.
 
         Raises:
-            OSError: It cannot be written, for example because the disk is full. What was written before stands.
+            OSError: It cannot be written, for example because the disk is full. That ends the recording; what was
+                written before stands.
         """
         line = write_line(event)
         with self._lock:
-            if self._file.closed:
+            if self.full or self._file.closed:
                 return False
-            if self.full or not self._fits(len(line)):
+            if self.size + len(line) > self._max_bytes or self.events >= self._max_events:
                 self.full = True
                 return False
-            if self._deflate is None:
-                self._put(line)
-            else:
-                self._put(self._deflate.compress(line))
-                self._waiting = True
+            with self._ended_by_trouble():
+                self._put(line if self._deflate is None else self._deflate.compress(line))
                 if time.monotonic() - self._flushed_at >= FLUSH_AFTER:
                     self._flush(zlib.Z_SYNC_FLUSH)
             self.events += 1
             self.size += len(line)
+            self.full = self.events >= self._max_events
             return True
 
     def flush(self) -> None:
         """See to it that every event that was written is in the file.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: It cannot be written; see `write`.
         """
         with self._lock:
-            if self._waiting and not self._file.closed:
-                self._flush(zlib.Z_SYNC_FLUSH)
+            if not self._file.closed:
+                with self._ended_by_trouble():
+                    self._flush(zlib.Z_SYNC_FLUSH)
 
     def close(self) -> None:
         """Finish the file. Idempotent.
@@ -118,11 +120,9 @@ class Recorder:
             OSError: What still waited in memory cannot be written.
         """
         with self._lock:
-            if self._file.closed:
-                return
-            try:
-                self._flush(zlib.Z_FINISH)
-            finally:
+            if not self._file.closed:
+                with self._ended_by_trouble():
+                    self._flush(zlib.Z_FINISH)
                 self._file.close()
 
     def __enter__(self) -> Self:
@@ -133,15 +133,18 @@ class Recorder:
     ) -> None:
         self.close()
 
-    def _fits(self, size: int) -> bool:
-        return (self._max_events is None or self.events < self._max_events) and (
-            self._max_bytes is None or self.size + size <= self._max_bytes
-        )
+    @contextmanager
+    def _ended_by_trouble(self) -> Iterator[None]:
+        """Close the file where a write fails, or Ctrl-C cuts in: what were written behind that could not be read."""
+        try:
+            yield
+        except BaseException:
+            self._file.close()
+            raise
 
     def _flush(self, how: int) -> None:
+        self._flushed_at = time.monotonic()
         if self._deflate is not None:
-            self._waiting = False
-            self._flushed_at = time.monotonic()
             self._put(self._deflate.flush(how))
 
     def _put(self, data: bytes) -> None:

@@ -7,6 +7,7 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 
+from realtime_client.addresses import read_speed
 from realtime_client.cli.rendering import FIELDS, template
 from realtime_client.config import ClientConfig, TokenFile
 from realtime_client.errors import ConfigError
@@ -20,11 +21,14 @@ __all__ = [
     "port",
     "readable_file",
     "seconds",
+    "size",
+    "speed",
     "template_text",
     "token_file",
 ]
 
 AGO = re.compile(r"-?(\d+(?:\.\d+)?)(s|m|h|d|w)")
+SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -56,6 +60,22 @@ def seconds(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a number of seconds above 0")
     return value
+
+
+def size(text: str) -> int:
+    """A number of bytes, perhaps in ``K``, ``M`` or ``G`` of 1024, 1024 K and 1024 M."""
+    digits, unit = (text[:-1], text[-1:].upper()) if text[-1:].isalpha() else (text, "")
+    if unit not in SIZES or not (digits.isascii() and digits.isdecimal()) or int(digits) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a size like 500K, 10M, 2G, or in bytes")
+    return int(digits) * SIZES[unit]
+
+
+def speed(text: str) -> float:
+    """How much faster than recorded something is replayed."""
+    try:
+        return read_speed(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a number above 0, or max") from None
 
 
 def number(text: str) -> float:
