@@ -63,7 +63,7 @@ def wrap(text: str, width: int) -> Iterator[str]:
         if line:
             yield line
         line = word
-        while cells(line) > width:
+        while cells(line) > width and len(line) > 1:
             head = _head(line, width) or line[0]  # a wide character in a single column goes over
             yield head
             line = line[len(head) :]

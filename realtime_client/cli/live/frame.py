@@ -44,15 +44,15 @@ LEVEL_STYLES = (DIM, PLAIN, PLAIN, YELLOW, RED, BOLD_RED)
 """By rank."""
 SCORE_STYLES = ((0.9, BOLD_RED), (0.75, RED), (0.6, YELLOW))
 """From which score on. The feed fixes no range; most analysers stay between 0 and 1."""
-SMALLEST = (40, 10)
+SMALLEST = (60, 10)
 """Columns and lines below which only the state is shown."""
 WIDE = 140
 """Columns from which the marked anomaly is shown beside the list."""
 ALERTS = 3
 TOO_LOW_FOR_ALERTS = 8
 """Lines for both lists below which there is only the one of the anomalies."""
-LONGEST_TEXT = 4_000
-"""Characters of one text of an opened anomaly."""
+LONGEST_TEXT, LONGEST_ITEM = 2_000, 500
+"""Characters of an opened anomaly's message, and of whatever else belongs to it."""
 MOST_PARTS = 20
 """Causes, recommendations and further fields that are shown of an anomaly."""
 HELP = (
@@ -101,7 +101,7 @@ def draw(view: View, width: int, height: int) -> Frame:
     if width < SMALLEST[0] or height < SMALLEST[1]:
         words = (view.facts.status.state.value.upper(), view.facts.source, "{}x{} shows more".format(*SMALLEST))
         return Frame([[Piece(0, cut(text, width), BOLD)] for text in words[:height]])
-    head = [_bar(view.facts, width), _connection(view.facts, width), _rule(view.facts, width)]
+    head = [_bar(view.facts, width), *_connection(view.facts, width), _rule(view.facts, width)]
     head += [*_figures(view, width), _counters(view.facts, width)]
     room = height - len(head) - 1
     body = _body(view, width, room)
@@ -118,23 +118,23 @@ def _bar(facts: Facts, width: int) -> Line:
     return [Piece(0, fit(f" {show_url(facts.config.url)}", room), MARKED), Piece(room, state, style)]
 
 
-def _connection(facts: Facts, width: int) -> Line:
+def _connection(facts: Facts, width: int) -> Iterator[Line]:
     status = facts.status
     lasted = duration((facts.at - status.since).total_seconds())
+    style, words = PLAIN, [f"for {lasted}"]
     match status.state:
         case ConnectionState.CONNECTED | ConnectionState.CONNECTING:
-            style, words = PLAIN, [f"for {lasted}"]
             if status.latency is not None:
                 words.append(f"latency {status.latency * 1000:.1f} ms")
             if facts.age is not None:
                 words.append(f"last heard {duration(facts.age)} ago")
         case ConnectionState.RECONNECTING:
-            style, words = YELLOW, [_attempt(facts), str(status.last_error or "")]
+            style, words = YELLOW, [_attempt(facts)]
         case ConnectionState.UNAVAILABLE:
-            style, words = RED, [f"outage declared {lasted} ago", _attempt(facts), str(status.last_error or "")]
-        case _:
-            style, words = RED, [str(status.last_error or "")]
-    return [Piece(1, cut(" · ".join(filter(None, words)), width - 1), style)]
+            style, words = RED, [f"outage declared {lasted} ago", _attempt(facts)]
+    yield [Piece(1, cut(" · ".join(words), width - 1), style)]
+    if status.last_error is not None and not status.connected:
+        yield [Piece(1, cut(str(status.last_error), width - 1), style)]
 
 
 def _attempt(facts: Facts) -> str:
@@ -305,7 +305,7 @@ def _whole(log: LogEntry, width: int) -> Iterator[tuple[str, Style]]:
     yield cut(f"{log.level.upper()} · score {log.anomaly_score:.2f}", width), _level_style(log.level) + BOLD
     yield cut(f"{moment} · {log.source or 'source unknown'}", width), DIM
     yield "", PLAIN
-    yield from ((text, BOLD) for text in wrap(_shortened(log.message), width))
+    yield from ((text, BOLD) for text in wrap(_shortened(log.message, LONGEST_TEXT), width))
     for heading, texts in (("Likely causes", log.root_causes), ("Recommendations", log.recommendations)):
         if texts:
             yield "", PLAIN
@@ -320,7 +320,7 @@ def _whole(log: LogEntry, width: int) -> Iterator[tuple[str, Style]]:
 
 
 def _item(text: str, width: int) -> Iterator[tuple[str, Style]]:
-    for index, line in enumerate(wrap(_shortened(text), width - 2)):
+    for index, line in enumerate(wrap(_shortened(text, LONGEST_ITEM), width - 2)):
         yield f"{'  ' if index else '- '}{line}", PLAIN
 
 
@@ -400,10 +400,8 @@ def _is_old(facts: Facts, moment: datetime | None) -> bool:
     return moment is not None and moment.astimezone().date() != facts.at.astimezone().date()
 
 
-def _shortened(text: str) -> str:
-    return (
-        text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}… ({len(text) - LONGEST_TEXT:,} characters more)"
-    )
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text) - longest:,} characters more)"
 
 
 def _filled(lines: Sequence[Line], room: int) -> list[Line]:
