@@ -106,8 +106,9 @@ TABLE = {
         ours=(PUBLIC - {"client", "handles"}) | names("_core _runtime transports"), libraries=names("attrs")
     ),
     "handles": Place(ours=PUBLIC | names("_core _runtime transports"), libraries=names("attrs")),
+    "doctor": Place(ours=PUBLIC | names("_core transports"), libraries=names("attrs websocket")),
     "demo": Place(ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake"), libraries=names("attrs msgspec")),
-    "cli": Place(ours=PUBLIC | {PACKAGE, "demo"}, libraries=names("attrs rich")),
+    "cli": Place(ours=PUBLIC | {PACKAGE, "demo", "doctor"}, libraries=names("attrs rich")),
     "testing": Place(
         ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake _runtime.clock transports.base"),
         libraries=names("attrs pytest"),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from realtime_client import __version__
-from realtime_client.cli import demo, record, replay, serve, tail
+from realtime_client.cli import demo, doctor, record, replay, serve, status, tail
 from realtime_client.cli.cells import visible
 from realtime_client.cli.exits import Exit, Failure, Terminated
 from realtime_client.cli.streams import abandon_output, say
@@ -81,6 +81,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module, summary in (
         ("tail", tail, "follow a feed"),
+        ("status", status, "one look at a feed"),
+        ("doctor", doctor, "look at each step of a connection, and say what is wrong"),
         ("record", record, "record a feed in a file"),
         ("replay", replay, "replay a recording, or serve it as a feed"),
         ("serve", serve, "serve the feed of a log"),
