@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from realtime_client import ClientConfig, RealtimeClient
 from realtime_client.cli.connecting import add_connection_arguments, config_of
@@ -14,7 +17,17 @@ from realtime_client.cli.following import GOODBYE, add_color_argument, add_outpu
 from realtime_client.cli.rendering import wants_colour
 from realtime_client.cli.selection import add_selection_arguments, selection_of
 
-__all__ = ["DESCRIPTION", "EPILOG", "WATCHING", "add_arguments", "can_show", "run", "show_live"]
+__all__ = [
+    "DESCRIPTION",
+    "EPILOG",
+    "NEEDS_RICH",
+    "WATCHING",
+    "add_arguments",
+    "can_show",
+    "has_rich",
+    "run",
+    "show_live",
+]
 
 DESCRIPTION = """\
 A live view of a feed on the whole terminal, made to be left open: the connection and where the figures come from, the
@@ -30,7 +43,8 @@ examples:
 {EXIT_CODES}"""
 
 HIDDEN = frozenset({"connection_established", "pong"})
-WATCHING = {"read_interval": 0.1, "recent_logs_limit": 1_000}
+NEEDS_RICH = "rich: pip install 'realtime-client[cli]'"
+WATCHING: Mapping[str, Any] = MappingProxyType({"read_interval": 0.1, "recent_logs_limit": 1_000})
 """Options of a client that is looked at twice a second: it reads in larger pieces, and keeps what passed meanwhile."""
 
 
@@ -65,6 +79,17 @@ def can_show() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
+def has_rich() -> bool:
+    """Whether the library that draws the view is installed."""
+    try:
+        import rich.console  # noqa: F401, PLC0415 - not in the bare install
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rich":
+            raise
+        return False
+    return True
+
+
 def show_live(config: ClientConfig, args: argparse.Namespace) -> int:
     """Show the live view of a feed; blocks until it ends.
 
@@ -78,12 +103,10 @@ def show_live(config: ClientConfig, args: argparse.Namespace) -> int:
     Raises:
         Failure: rich is missing, or there is no hope for the connection.
     """
-    try:
-        from realtime_client.cli.live.session import show  # noqa: PLC0415 - needs rich, which the bare install has not
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "rich":
-            raise
-        raise Failure(Exit.USAGE, "watch needs rich: pip install 'realtime-client[cli]'") from None
+    if not has_rich():
+        raise Failure(Exit.USAGE, f"watch needs {NEEDS_RICH}")
+    from realtime_client.cli.live.session import show  # noqa: PLC0415 - as above
+
     client = RealtimeClient(config=config)
     course = Course(client, talks=False)
     course.begin()

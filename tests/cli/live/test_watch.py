@@ -11,14 +11,17 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from realtime_client.demo import FeedServer
-from realtime_client.testing import FakeServer, accept, refuse, reset, send
+from realtime_client.testing import FakeServer, accept, refuse, repeat, reset, send
 from tests.cli.conftest import Call
 from tests.cli.live.screen import CTRL_C, CTRL_Z, DOWN, END, ESCAPE, PROMPT, Screen
 from tests.cli.process import COMMAND, Start, environment
@@ -342,3 +345,27 @@ def test_a_dumb_terminal_gets_plain_lines(server: FakeServer) -> None:
 def test_wrong_usage_is_exit_2(call: Call) -> None:
     assert call("watch", "http://localhost/").code == 2
     assert call("watch", "--grep", "(").code == 2
+
+
+SECONDS = 4
+
+
+def test_a_thousand_events_a_second_take_less_than_a_twentieth_of_a_core(screen: Screen) -> None:
+    sent = threading.Semaphore(0)
+
+    def next_event(number: int) -> Any:
+        if number % 1_000 == 0:
+            sent.release()
+        return send(anomaly(number, f"message {number}"))
+
+    with FakeServer(then=[repeat(None, next_event, interval=0.001)]) as server:
+        screen.run("watch", server.url)
+        screen.wait_for("CONNECTED · stream", "ERROR     0.90 db")
+        process = psutil.Process(screen.job)
+        assert sent.acquire(timeout=30)
+        before, began = process.cpu_times(), time.monotonic()
+        for _ in range(SECONDS):
+            assert sent.acquire(timeout=30)
+        after, elapsed = process.cpu_times(), time.monotonic() - began
+    spent = after.user + after.system - before.user - before.system
+    assert spent / (SECONDS * 1_000) < 0.05 / 1_000, f"{spent:.2f} s for {SECONDS},000 events in {elapsed:.1f} s"
