@@ -90,7 +90,8 @@ def _serve(config: ClientConfig, args: argparse.Namespace) -> int:
     try:
         with _listening(server):
             if not args.quiet:
-                say(f"serving {args.file} at {server.url} as soon as somebody connects; Ctrl-C ends")
+                say(f"{args.file} is served at {server.url} as soon as somebody connects")
+                say("Ctrl-C ends")
             write_line(f"REALTIME_URL={server.url}", stream)
             while not server.clients:
                 pause.wait(LOOK_AROUND)
