@@ -18,7 +18,10 @@ from realtime_client.status import RetryDecision
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["ClientConfig", "TokenFile"]
+__all__ = ["PREFIX", "ClientConfig", "DescribedOption", "TokenFile", "described_options"]
+
+PREFIX = "REALTIME_"
+"""What the names of environment variables begin with, unless somebody says otherwise."""
 
 MIB = 1024 * 1024
 LONGEST = 1_000_000.0
@@ -209,7 +212,7 @@ class ClientConfig:
         return _structure(cls, dict(mapping), labels={})
 
     @classmethod
-    def from_env(cls, prefix: str = "REALTIME_", **overrides: Any) -> Self:
+    def from_env(cls, prefix: str = PREFIX, **overrides: Any) -> Self:
         """Make a configuration from environment variables.
 
         ``REALTIME_URL``, ``REALTIME_RECONNECT_DELAY`` and so on: the prefix and a field's name in capitals. Texts are
@@ -243,6 +246,45 @@ class ClientConfig:
             if close := _similar(variable, [*known, file_variable], likeness=0.85):
                 warnings.warn(f"{variable} is not an option; did you mean {close}?", stacklevel=2)
         return _structure(cls, {**values, **overrides}, labels=labels, problems=problems)
+
+
+@attrs.frozen
+class DescribedOption:
+    """One option in words, for tables.
+
+    Attributes:
+        name: The field's name.
+        variable: Its environment variable; ``None`` where text stands for no value.
+        default: Its default, as a person would write it.
+        doc: What it means.
+        allowed: What it allows.
+    """
+
+    name: str
+    variable: str | None
+    default: str
+    doc: str
+    allowed: str
+
+
+def described_options(prefix: str = PREFIX) -> tuple[DescribedOption, ...]:
+    """Every option of `ClientConfig` in words; what the documentation and the command's help show is made from it."""
+    return tuple(
+        DescribedOption(
+            name=field.name,
+            variable=None if isinstance(field.metadata["rule"], options.Object) else prefix + field.name.upper(),
+            default=_shown_default(field.default),
+            doc=field.metadata["doc"],
+            allowed=field.metadata["rule"].allowed,
+        )
+        for field in attrs.fields(ClientConfig)
+    )
+
+
+def _shown_default(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= MIB and value % MIB == 0:
+        return f"{value // MIB} * 1024 * 1024"
+    return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
 # cattrs resolves the annotations; this module must not import ssl, which would drag the sockets in.

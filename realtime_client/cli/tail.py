@@ -21,9 +21,8 @@ examples:
   realtime-client tail wss://logs.example.com/ws --token-file /run/secrets/feed
   realtime-client tail --type new_anomaly | jq .data.log.message
   realtime-client tail --type system_alert --count 1 --timeout 60    wait for the next alert, a minute at most
-
-Every option of the client can come from the environment, REALTIME_URL, REALTIME_TOKEN, REALTIME_TOKEN_FILE,
-REALTIME_PROXY and so on; what is given here wins.
+  realtime-client tail -n 20 --no-follow --level error               the last errors
+  realtime-client tail --template '{{time}} {{score:.2f}} {{source}}: {{message}}'
 
 {EXIT_CODES}"""
 

@@ -15,7 +15,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyte
@@ -47,14 +47,19 @@ class _Emulator(pyte.Screen):
 class Screen:
     """A shell on a terminal of its own, as a person has it: with job control, so that Ctrl-Z and ``fg`` work."""
 
-    def __init__(self, columns: int = 80, lines: int = 24, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        columns: int = 80,
+        lines: int = 24,
+        env: Mapping[str, str] | None = None,
+        shell: Sequence[str] = ("bash", "--norc", "--noprofile", "-i"),
+    ) -> None:
         self._screen = _Emulator(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
         self._changed = threading.Condition()
         self.written = b""
         self._master, slave = pty.openpty()
         self.resize(columns, lines)
-        shell = ("bash", "--norc", "--noprofile", "-i")
         with heard_signals():
             self.shell = subprocess.Popen(
                 [sys.executable, "-c", LOGIN, str(slave), *shell],
