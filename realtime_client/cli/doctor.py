@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import TextIO
 
+from realtime_client import ClientConfig
 from realtime_client.cli.cells import visible
 from realtime_client.cli.connecting import add_connection_arguments, config_of
 from realtime_client.cli.exits import Exit, Failure, failure_of
@@ -16,7 +17,7 @@ from realtime_client.cli.streams import output, write_line
 from realtime_client.doctor import Check, Verdict, diagnose
 from realtime_client.redaction import show_url
 
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "examine", "run"]
 
 DESCRIPTION = """\
 Look at each step of a connection by itself: configuration, name look-up, proxy, TCP, TLS and its certificate, upgrade,
@@ -51,20 +52,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Examine; blocks until all is done.
+    """Examine what the arguments and the environment say; see `examine`."""
+    try:
+        config = config_of(args)
+    except Failure as failure:
+        return _tell(None, iter([_of_config(failure)]), args)
+    return examine(config, args)
+
+
+def examine(config: ClientConfig, args: argparse.Namespace) -> int:
+    """Examine a connection, and tell; blocks until all is done.
+
+    Args:
+        config: Where to, and how.
+        args: What `add_arguments` added; those about the connection are not asked.
 
     Returns:
         The exit code: that of the first step that failed, or 0.
     """
+    return _tell(show_url(config.url), diagnose(config), args)
+
+
+def _tell(url: str | None, examination: Iterator[Check], args: argparse.Namespace) -> int:
     stream = output()
     checks: list[Check] = []
-    url, colour = None, wants_colour(args.color, stream)
-    try:
-        config = config_of(args)
-    except Failure as failure:
-        examination: Iterator[Check] = iter([_of_config(failure)])
-    else:
-        url, examination = show_url(config.url), diagnose(config)
+    colour = wants_colour(args.color, stream)
     for check in examination:
         checks.append(check)
         if not args.json:

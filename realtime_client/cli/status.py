@@ -9,7 +9,17 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-from realtime_client import DashboardSnapshot, NewAnomaly, PollError, RealtimeClient, RealtimeError, Transport
+import attrs
+
+from realtime_client import (
+    ClientConfig,
+    DashboardSnapshot,
+    NewAnomaly,
+    PollError,
+    RealtimeClient,
+    RealtimeError,
+    Transport,
+)
 from realtime_client.cli.arguments import seconds
 from realtime_client.cli.cells import visible
 from realtime_client.cli.connecting import add_connection_arguments, config_of
@@ -19,7 +29,7 @@ from realtime_client.cli.rendering import pretty_line, wants_colour
 from realtime_client.cli.streams import output, say, write_line
 from realtime_client.redaction import show_url
 
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "look", "run"]
 
 DESCRIPTION = """\
 One look at a feed: whether it can be had, how it stands, its figures, and the newest of what happened. With a polling
@@ -61,7 +71,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look once; blocks until there are figures, or the time is up.
+    """Look once, where the arguments and the environment say; see `look`."""
+    return look(config_of(args), args)
+
+
+def look(config: ClientConfig, args: argparse.Namespace) -> int:
+    """Look at a feed once; blocks until there are figures, or the time is up.
+
+    Args:
+        config: Where to, and how.
+        args: What `add_arguments` added; those about the connection are not asked.
 
     Returns:
         The exit code 0: the feed is there.
@@ -69,9 +88,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         Failure: It cannot be had; what a poll told is written all the same.
     """
-    config = config_of(args, max_reconnect_attempts=0, heartbeat_interval=HEARTBEAT)
     stream = output()
-    client = RealtimeClient(config=config)
+    client = RealtimeClient(config=attrs.evolve(config, max_reconnect_attempts=0, heartbeat_interval=HEARTBEAT))
     told = threading.Event()
     client.on("stats_update", lambda _: told.set())
     trouble: RealtimeError | None = None
