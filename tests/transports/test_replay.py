@@ -179,7 +179,8 @@ def test_connect_while_callbacks_are_behind_waits_for_them(replaying: Replaying)
     while client.status.state is not ConnectionState.CLOSED:
         assert not client.join(timeout=0.05)
     client.connect(wait=False)
-    assert client.status.state is ConnectionState.CLOSED
+    assert not client.join(timeout=0.5)
+    assert client.metrics().connects == 1
     go_on.set()
     client.wait_for("new_anomaly", lambda event: event.log.id == "19", timeout=GUARD)
     assert client.join(timeout=GUARD)
