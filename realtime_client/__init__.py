@@ -23,6 +23,7 @@ from realtime_client.errors import (
     PollError,
     ProtocolError,
     RealtimeError,
+    RecordingError,
 )
 from realtime_client.events import (
     ConnectionEstablished,
@@ -83,6 +84,7 @@ __all__ = [
     "ProtocolError",
     "RealtimeClient",
     "RealtimeError",
+    "RecordingError",
     "RetryDecision",
     "SharedClient",
     "StatsUpdate",

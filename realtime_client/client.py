@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Hashable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from urllib.parse import urlsplit
 
 from realtime_client._core.machine import Fact
 from realtime_client._runtime.clock import Clock, Inbox
@@ -14,6 +15,7 @@ from realtime_client._runtime.engine import Engine
 from realtime_client._runtime.hub import Topic
 from realtime_client._runtime.iteration import EventIterator
 from realtime_client._runtime.reconnect import Outcome
+from realtime_client.addresses import SCHEME
 from realtime_client.config import ClientConfig
 from realtime_client.errors import (
     ClientClosed,
@@ -44,7 +46,7 @@ class RealtimeClient:
     them. Every public method is thread-safe.
 
     Args:
-        url: The feed's address; ``ws://localhost:8080/ws`` by default.
+        url: The feed's address; ``ws://localhost:8080/ws`` by default, ``replay:feed.jsonl`` for a recording.
         config: All options as one object; cannot be given together with options.
         link_factory: Makes the links instead of the transport that the URL names; for tests.
         clock: The time; for tests.
@@ -436,6 +438,11 @@ def make_engine(config: ClientConfig, *, link_factory: LinkFactory | None = None
     from realtime_client.transports.tls import TlsSettings  # noqa: PLC0415
 
     tls = TlsSettings(config)
+    if link_factory is None and urlsplit(config.url).scheme.lower() == SCHEME:
+        from realtime_client.transports.replay import Replayer, for_replay  # noqa: PLC0415 - few replay
+
+        config = for_replay(config)
+        link_factory = Replayer(config)
     return Engine(
         config,
         make_link=link_factory or _dialer(config, tls),

@@ -18,7 +18,10 @@ from realtime_client.status import RetryDecision
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["ClientConfig", "TokenFile"]
+__all__ = ["PREFIX", "ClientConfig", "DescribedOption", "TokenFile", "described_options"]
+
+PREFIX = "REALTIME_"
+"""What the names of environment variables begin with, unless somebody says otherwise."""
 
 MIB = 1024 * 1024
 LONGEST = 1_000_000.0
@@ -66,10 +69,10 @@ class ClientConfig:
         default="ws://localhost:8080/ws",
         kw_only=False,
         metadata={
-            "rule": options.Url(("ws", "wss")),
+            "rule": options.FeedUrl(("ws", "wss")),
             "doc": "Where the feed is. A user name and password in it become an Authorization header.",
         },
-        repr=options.Url(("ws", "wss")).show,
+        repr=options.FeedUrl(("ws", "wss")).show,
     )
     token: str | Callable[[], str] | None = _option(
         None,
@@ -133,6 +136,12 @@ class ClientConfig:
         "message",
         options.Choice(("message", "frame", "none")),
         'What a heartbeat is: "message" sends {"type": "ping"} and a ping frame, "frame" the frame alone.',
+    )
+    read_interval: float = _option(
+        0.0,
+        options.Number(high=1.0),
+        "Least time between two reads of the stream: messages gather meanwhile, which saves much of the work on a busy"
+        " feed, and delays an event by as much at most.",
     )
     max_message_bytes: int = _number_of(1 * MIB, "Larger messages end the connection (close 1009).", "bytes")
     max_pending_events: int = _number_of(10_000, "Events that may wait for callbacks.")
@@ -203,7 +212,7 @@ class ClientConfig:
         return _structure(cls, dict(mapping), labels={})
 
     @classmethod
-    def from_env(cls, prefix: str = "REALTIME_", **overrides: Any) -> Self:
+    def from_env(cls, prefix: str = PREFIX, **overrides: Any) -> Self:
         """Make a configuration from environment variables.
 
         ``REALTIME_URL``, ``REALTIME_RECONNECT_DELAY`` and so on: the prefix and a field's name in capitals. Texts are
@@ -237,6 +246,45 @@ class ClientConfig:
             if close := _similar(variable, [*known, file_variable], likeness=0.85):
                 warnings.warn(f"{variable} is not an option; did you mean {close}?", stacklevel=2)
         return _structure(cls, {**values, **overrides}, labels=labels, problems=problems)
+
+
+@attrs.frozen
+class DescribedOption:
+    """One option in words, for tables.
+
+    Attributes:
+        name: The field's name.
+        variable: Its environment variable; ``None`` where text stands for no value.
+        default: Its default, as a person would write it.
+        doc: What it means.
+        allowed: What it allows.
+    """
+
+    name: str
+    variable: str | None
+    default: str
+    doc: str
+    allowed: str
+
+
+def described_options(prefix: str = PREFIX) -> tuple[DescribedOption, ...]:
+    """Every option of `ClientConfig` in words; what the documentation and the command's help show is made from it."""
+    return tuple(
+        DescribedOption(
+            name=field.name,
+            variable=None if isinstance(field.metadata["rule"], options.Object) else prefix + field.name.upper(),
+            default=_shown_default(field.default),
+            doc=field.metadata["doc"],
+            allowed=field.metadata["rule"].allowed,
+        )
+        for field in attrs.fields(ClientConfig)
+    )
+
+
+def _shown_default(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= MIB and value % MIB == 0:
+        return f"{value // MIB} * 1024 * 1024"
+    return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
 # cattrs resolves the annotations; this module must not import ssl, which would drag the sockets in.

@@ -7,7 +7,8 @@
     ├── ConnectError (ConnectionError)      an attempt to connect failed
     │   ├── HandshakeRejected               the server answered, but not with an upgrade
     │   │   └── AuthenticationError         401 or 403
-    │   └── ConnectTimeout (TimeoutError)   the attempt, or the wait for it, took too long
+    │   ├── ConnectTimeout (TimeoutError)   the attempt, or the wait for it, took too long
+    │   └── RecordingError                  a recording cannot be read, or is none
     ├── ConnectionLost (ConnectionError)    an established connection ended
     │   ├── HeartbeatTimeout                the peer fell silent
     │   ├── ProtocolError                   the peer broke RFC 6455
@@ -42,6 +43,7 @@ __all__ = [
     "PollError",
     "ProtocolError",
     "RealtimeError",
+    "RecordingError",
 ]
 
 
@@ -129,6 +131,20 @@ class ConnectTimeout(ConnectError, TimeoutError):
     def __init__(self, message: str, *, timeout: float | None = None, url: str = "") -> None:
         super().__init__(message, url=url)
         self.timeout = timeout
+
+
+class RecordingError(ConnectError):
+    """A recording cannot be read, or is none; there is no other attempt.
+
+    Attributes:
+        path: The file.
+        line: The number of the line that is malformed, from 1; ``None`` where the file itself cannot be read.
+    """
+
+    def __init__(self, message: str, *, path: str, line: int | None = None, url: str = "") -> None:
+        super().__init__(message, url=url, retryable=False)
+        self.path = path
+        self.line = line
 
 
 class ConnectionLost(RealtimeError, ConnectionError):

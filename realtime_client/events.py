@@ -155,7 +155,8 @@ class Event:
     Attributes:
         type: The message's type on the wire.
         timestamp: The server's time in the envelope, timezone-aware, or ``None``.
-        received_at: When this process read it, timezone-aware UTC; ``None`` in an event made by hand.
+        received_at: When this process read it, timezone-aware UTC; in a replay, when it was read for the recording;
+            ``None`` in an event made by hand.
         origin: Where it came from.
     """
 

@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from realtime_client.addresses import SCHEME, read_replay_url
 from realtime_client.events import FrozenMapping
 from realtime_client.redaction import show_url
 
 __all__ = [
     "Choice",
+    "FeedUrl",
     "Flag",
     "Header",
     "Number",
@@ -194,6 +196,28 @@ class Url(_Shown):
         if value is None or (isinstance(value, str) and value in self.words):
             return repr(value)
         return _short(show_url(value)) if isinstance(value, str) else f"(a {type(value).__name__}, hidden)"
+
+
+@attrs.frozen(eq=False, repr=False)
+class FeedUrl(Url):
+    """Where a feed is: a URL with one of some schemes, or that of a recording."""
+
+    @property
+    def allowed(self) -> str:
+        """The schemes, in words."""
+        return f"{super().allowed} or {SCHEME}: and the path of a recording"
+
+    def accept(self, value: Any) -> Any:
+        """The URL as it came."""
+        if not isinstance(value, str) or not value.lower().startswith(f"{SCHEME}:"):
+            return super().accept(value)
+        if not value.isprintable() or " " in value or not value.isascii():
+            raise Refused("replay_url() writes other characters as a URL does")
+        try:
+            read_replay_url(value)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        return value
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from realtime_client.addresses import SCHEME
+
 __all__ = ["describe", "show_url"]
 
 
@@ -20,6 +22,8 @@ def show_url(url: str) -> str:
     except ValueError:
         return "(unreadable URL)"
     past_host = parts.path + parts.query + parts.fragment
+    if parts.scheme.lower() == SCHEME and parts.path and not parts.netloc and url.isprintable():
+        return f"{SCHEME}:{parts.path}" + ("?…" if parts.query else "")
     if not parts.scheme or not host or "@" in past_host or not url.isprintable():
         return "(unreadable URL)"
     netloc = f"[{host}]" if ":" in host else host

@@ -41,7 +41,7 @@ class ConnectionState(enum.Enum):
     FAILED = "failed"
     """Given up, with a reason in ``last_error``; ``connect()`` or ``reconnect()`` starts again."""
     CLOSED = "closed"
-    """Closed because somebody asked for it."""
+    """Closed because somebody asked for it, or because a recording has come to its end."""
 
 
 class Transport(enum.Enum):

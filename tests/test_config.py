@@ -199,6 +199,14 @@ CASES = {
     "heartbeat_interval": seconds(30.0),
     "heartbeat_timeout": seconds(10.0),
     "heartbeat": choice("message", "message", "frame", "none"),
+    "read_interval": Case(
+        default=0.0,
+        good=(0, 0.25, 1),
+        stored=(0.0, 0.25, 1.0),
+        bad=(-0.01, 1.01, "0.5", None, True, float("nan")),
+        texts={"0": 0.0, "1": 1.0},
+        bad_texts=("", "2", "some"),
+    ),
     "max_message_bytes": amount(1 * MIB),
     "max_pending_events": amount(10_000),
     "max_pending_bytes": amount(64 * MIB),
@@ -322,7 +330,8 @@ def test_what_was_given_is_shortened() -> None:
 
 def test_the_reason_is_named() -> None:
     assert problems(lambda: ClientConfig("http://h")) == (
-        "url: http://h is not allowed (the scheme 'http' is not supported); allowed: a URL with ws/wss and a host",
+        "url: http://h is not allowed (the scheme 'http' is not supported);"
+        " allowed: a URL with ws/wss and a host or replay: and the path of a recording",
     )
     (problem,) = problems(lambda: ClientConfig(headers={"Host": "h"}))
     assert "(the header Host is set by the handshake)" in problem

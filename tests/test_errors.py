@@ -29,6 +29,7 @@ from realtime_client.errors import (
     PollError,
     ProtocolError,
     RealtimeError,
+    RecordingError,
 )
 
 
@@ -63,6 +64,11 @@ EXAMPLES = {
         ConnectTimeout("too slow", timeout=3.0, url="ws://h/"),
         "too slow",
         {"timeout": 3.0, "url": "ws://h/", "retryable": True},
+    ),
+    RecordingError: Example(
+        RecordingError("not JSON", path="feed.jsonl", line=7, url="replay:feed.jsonl"),
+        "not JSON",
+        {"path": "feed.jsonl", "line": 7, "url": "replay:feed.jsonl", "retryable": False},
     ),
     ConnectionLost: Example(
         ConnectionLost("closed", code=1012, reason="restart"), "closed", {"code": 1012, "reason": "restart"}
@@ -173,6 +179,7 @@ def test_a_note_survives_pickling() -> None:
                 HandshakeRejected,
                 AuthenticationError,
                 ConnectTimeout,
+                RecordingError,
                 ConnectionLost,
                 HeartbeatTimeout,
                 ProtocolError,

@@ -78,12 +78,14 @@ TABLE = {
     "__main__": Place(ours=names("cli")),
     "_version": VALUES,
     "errors": VALUES,
-    "redaction": VALUES,
+    "addresses": attrs.evolve(VALUES, libraries=names("attrs")),
+    "redaction": attrs.evolve(VALUES, ours=names("addresses")),
     "patience": Place(),
     "events": attrs.evolve(VALUES, libraries=names("attrs")),
     "status": attrs.evolve(VALUES, ours=names("errors events"), libraries=names("attrs")),
-    "options": attrs.evolve(VALUES, ours=names("events redaction"), libraries=names("attrs")),
+    "options": attrs.evolve(VALUES, ours=names("addresses events redaction"), libraries=names("attrs")),
     "config": attrs.evolve(VALUES, ours=names("errors options status"), libraries=names("attrs cattrs")),
+    "recording": Place(ours=names("_core addresses events"), never=SOCKETS),
     "observers": Place(ours=names("events"), libraries=names("attrs")),
     "store": Place(ours=names("errors events observers patience status"), libraries=names("attrs")),
     "_core": Place(
@@ -92,7 +94,7 @@ TABLE = {
         never=THREADS | SOCKETS | CLOCKS,
     ),
     "transports": Place(
-        ours=names("_core _version config errors events options patience redaction status"),
+        ours=names("_core _version addresses config errors events options patience redaction status"),
         libraries=names("attrs python_socks urllib3 websocket"),
     ),
     "_runtime": Place(
@@ -104,8 +106,9 @@ TABLE = {
         ours=(PUBLIC - {"client", "handles"}) | names("_core _runtime transports"), libraries=names("attrs")
     ),
     "handles": Place(ours=PUBLIC | names("_core _runtime transports"), libraries=names("attrs")),
+    "doctor": Place(ours=PUBLIC | names("_core transports"), libraries=names("attrs websocket")),
     "demo": Place(ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake"), libraries=names("attrs msgspec")),
-    "cli": Place(ours=PUBLIC | {PACKAGE, "demo"}),
+    "cli": Place(ours=PUBLIC | {PACKAGE, "demo", "doctor"}, libraries=names("attrs rich")),
     "testing": Place(
         ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake _runtime.clock transports.base"),
         libraries=names("attrs pytest"),

@@ -13,7 +13,13 @@ from realtime_client import RealtimeClient
 
 __all__ = ["public_path", "setup"]
 
-PUBLIC_MODULES = ("realtime_client", "realtime_client.testing", "realtime_client.demo")
+PUBLIC_MODULES = (
+    "realtime_client",
+    "realtime_client.testing",
+    "realtime_client.demo",
+    "realtime_client.recording",
+    "realtime_client.doctor",
+)
 
 
 def public_path(target: str) -> str | None:

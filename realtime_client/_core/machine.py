@@ -40,7 +40,7 @@ class Fact(enum.Enum):
     FATAL = "the same, and another attempt will hardly help"
     HOPELESS = "the same, and there is no going on"
     DUE = "the delay is over"
-    CLOSE = "close() was called"
+    CLOSE = "close() was called, or the recording has ended"
 
 
 class Action(enum.Enum):

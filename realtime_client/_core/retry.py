@@ -16,6 +16,7 @@ from realtime_client.errors import (
     HandshakeRejected,
     MessageTooLarge,
     RealtimeError,
+    RecordingError,
 )
 from realtime_client.status import RetryDecision
 
@@ -117,6 +118,12 @@ TABLE: tuple[Row, ...] = (
         "handshake refused with another 4xx (404, 410, 426 ...)",
         "fatal",
         lambda e, s: 400 <= _status(e) < 500,
+        _fatal,
+    ),
+    Row(
+        "a recording that cannot be read, or is none",
+        "fatal, and always FAILED: there is nothing to probe",
+        lambda e, s: isinstance(e, RecordingError),
         _fatal,
     ),
     Row(

@@ -47,6 +47,8 @@ __all__ = ["Engine"]
 logger = logging.getLogger("realtime_client")
 
 ITERATOR_BUFFER = 1_000
+LOOK_AROUND = 0.25
+"""Seconds after which one who waits for callbacks, however long they take, looks whether somebody closes the client."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -60,6 +62,9 @@ class _Run:
     threads: dict[ClientThread, CallbackLane] = attrs.Factory(dict)
     started: bool = False
     closing: bool = False
+    """Whether it takes no requests any more: it was closed, or its feed is over."""
+    closed: bool = False
+    """Whether `Engine.close` was called."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -218,19 +223,32 @@ class Engine:
         run = self._run
         if run is None or run.thread is None or not run.closing:
             return True
+        if not run.closed:
+            return self._see_delivered(run, deadline)
         longest = self.clock.monotonic() + self.config.close_timeout
         return not join_all([run.thread], self.clock, longest if deadline is None else min(deadline, longest))
+
+    def _see_delivered(self, run: _Run, deadline: float | None) -> bool:
+        """Wait until everything is delivered of a feed that is over, or until it is closed; whether that is so."""
+        threads = [thread for thread in (run.thread, *run.threads) if thread is not None]
+        while True:
+            now = self.clock.monotonic()
+            until = now + LOOK_AROUND if deadline is None else min(deadline, now + LOOK_AROUND)
+            if not join_all(threads, self.clock, until) or run.closed:
+                return True
+            if deadline is not None and now >= deadline:
+                return False
 
     def _close(self, deadline: float) -> tuple[_Run | None, int]:
         """Begin to end the run; returns it, and how many events were discarded for it."""
         with self._lock:
             run = self._run
-            first = run is None or not run.closing
+            first = run is None or not run.closed
             over = threading.Event()
             if run is None:
                 self._unborn_closed = over
             else:
-                run.closing = True
+                run.closing = run.closed = True
             refreshing = list(self._refreshing)
         if not first:
             return run, 0
@@ -306,6 +324,7 @@ class Engine:
             clock=self.clock,
             threads=self.threads,
             announcer=self._announcer,
+            over=lambda: self._feed_over(run),
             ended=self.store.end,
         )
         run = _Run(inbox, supervisor)
@@ -322,6 +341,11 @@ class Engine:
             deadline = self.clock.monotonic() + 2 * self.config.close_timeout
             join_all([previous.thread] if previous.thread is not None else [], self.clock, deadline)
             join_all(previous.threads, self.clock, deadline)
+            # But of a feed that is over everything is delivered, unless somebody closes the client.
+            while not (previous.closed or run.closed) and join_all(
+                previous.threads, self.clock, self.clock.monotonic() + LOOK_AROUND
+            ):
+                pass
         self.store.end(None)
         self.hub.renew()
         dispatcher = Dispatcher(
@@ -342,10 +366,20 @@ class Engine:
         for lane in lanes:
             self._start_own_lane(run, lane)
         run.supervisor.run()
+        if not run.closed:  # the feed is over: every lane ends by itself, behind what waits in it
+            return
         with self._lock:
             own = [lane.side for lane in self._own_lanes if lane.run is run and lane.side is not None]
         for side in own:
             self._end_lane(side)
+
+    def _feed_over(self, run: _Run) -> None:
+        """The feed has come to its end, and so will the run; on its reconnect thread."""
+        with self._lock:
+            if run.closing:
+                return
+            run.closing = True  # who asks from now on begins a new run
+        self.hub.over()
 
     def refresh(self, timeout: float) -> None:
         """Poll once, on the calling thread."""

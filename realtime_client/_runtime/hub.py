@@ -64,22 +64,27 @@ class Hub:
 
     def __init__(self, make_main: Callable[[], Mailbox]) -> None:
         self._make_main = make_main
-        self._lock = threading.Lock()  # guards _side, _ending, _past, _retired and _holding
+        self._lock = threading.Lock()  # guards everything below but main
         self._side: tuple[SideLane, ...] = ()
         self._ending: tuple[SideLane, ...] = ()
+        self._last: tuple[SideLane, ...] = ()  # those of a feed that is over: they end behind what waits in them
+        self._over = False
         self._past: list[LaneMetrics] = []
         self._retired: dict[str, LaneMetrics] = {}
         self._holding = False
         self.main = make_main()
 
     def renew(self) -> None:
-        """Begin a run with a fresh main mailbox, if the last run closed its own; that one's counters are kept."""
-        if not self.main.closed:
+        """Begin a run with a fresh main mailbox, if the last run ended its own; that one's counters are kept."""
+        if not self.main.closed and not self._over:
             return
         last = self.main.metrics()
         with self._lock:
             self._past = [_sum("main", [*self._past, last])]
             self.main = self._make_main()
+            self._over, lanes, self._last = False, self._last, ()
+        for lane in lanes:
+            self.retire(lane)
 
     def add(self, lane: SideLane) -> None:
         """Add a side lane; it gets what is published from now on."""
@@ -163,22 +168,31 @@ class Hub:
         """
         with self._lock:
             self._ending, self._side = (*self._ending, *self._side), ()
-        for lane in self._ending:
+        for lane in (*self._ending, *self._last):
             lane.mailbox.close()
         return self.main.close()
 
+    def over(self) -> None:
+        """The feed is over: nothing will come. What waits is kept for its consumers, unless `close` is called.
+
+        Lanes that are added from now on belong to the next run.
+        """
+        with self._lock:
+            self._over = True
+            self._last, self._side = self._side, ()
+
     def end(self) -> None:
-        """Let every consumer end, behind everything that was told before."""
+        """Let every consumer end, behind everything that waits and was told before."""
         self.main.tell(Notice(Topic.END))
         with self._lock:
             ending, self._ending = self._ending, ()
-        for lane in ending:
+        for lane in (*ending, *self._last):
             lane.mailbox.tell(Notice(Topic.END))
 
     def metrics(self) -> tuple[LaneMetrics, tuple[LaneMetrics, ...]]:
         """The counters of the main mailbox, over all runs, and of the side lanes."""
         with self._lock:
-            past, main, side = list(self._past), self.main, (*self._ending, *self._side)
+            past, main, side = list(self._past), self.main, (*self._ending, *self._last, *self._side)
             retired = dict(self._retired)
         lanes = {name: [metrics] for name, metrics in retired.items()}
         for lane in side:
@@ -192,7 +206,8 @@ class Hub:
         self._lock = threading.Lock()
         for lane in self._side:  # those of iterators live on, in case that this thread iterates
             lane.mailbox.after_fork()
-        self._ending = ()
+        self._ending = self._last = ()
+        self._over = False
         self._retired = {}
         self._past = []
         self._holding = False

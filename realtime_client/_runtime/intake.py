@@ -29,6 +29,7 @@ DROP_WARNING_INTERVAL = 60.0
 BATCH = 200
 """How many messages are taken from bytes to callbacks at once. What one read has brought may be hundreds; fewer at a
 time stay in the processor's cache, and leave the garbage collector less that is alive when it comes by."""
+ORIGINS = {Transport.WEBSOCKET: Origin.STREAM, Transport.REDIS: Origin.REDIS, Transport.REPLAY: Origin.REPLAY}
 EVENT_SIZE = 512
 """What a polled event counts for in ``max_pending_bytes``: its own message was never seen."""
 
@@ -77,8 +78,8 @@ class Intake:
             link: Where it came from.
             before_hand_over: Called with a batch's events before they are handed over.
         """
-        at = self._clock.now()
-        self._board.last_message_at = at
+        self._board.last_message_at = now = self._clock.now()
+        at = received.at or now
         self._counters.add(bytes_received=received.size)
         messages = received.messages
         # At least once, also for a pong alone, which is a sign of life to the store.
@@ -88,7 +89,7 @@ class Intake:
     def _take_batch(
         self, messages: list[str | bytes], at: datetime, link: Link, before_hand_over: Callable[[list[Event]], None]
     ) -> None:
-        decoded = self._codec.decode_batch(messages, received_at=at, origin=Origin.STREAM)
+        decoded = self._codec.decode_batch(messages, received_at=at, origin=ORIGINS[link.transport])
         known = self._store.apply(decoded.events, received_at=at, transport=link.transport)
         before_hand_over(decoded.events)
         if decoded.malformed:

@@ -15,6 +15,9 @@ __all__ = ["Reader"]
 
 logger = logging.getLogger("realtime_client")
 
+PROMPT_AFTER_HEARTBEAT = 1.0
+"""Seconds after a heartbeat in which ``read_interval`` is left aside, so that it is no part of the latency."""
+
 
 class Reader:
     """One generation of reading: from the dial to the end of the connection.
@@ -24,6 +27,7 @@ class Reader:
         dial_deadline: Monotonic time by which the dial must be done.
         intake: What becomes of what is read.
         clock: The time.
+        read_interval: Seconds that lie between two reads at least.
         opened: Called when the handshake is done.
         proved: Called once, with the first message or pong.
         ended: Called as the very last thing, with the reason.
@@ -36,6 +40,7 @@ class Reader:
         dial_deadline: float,
         intake: Intake,
         clock: Clock,
+        read_interval: float,
         opened: Callable[[], None],
         proved: Callable[[], None],
         ended: Callable[[RealtimeError], None],
@@ -44,6 +49,7 @@ class Reader:
         self._dial_deadline = dial_deadline
         self._intake = intake
         self._clock = clock
+        self._read_interval = read_interval
         self._opened = opened
         self._proved = proved
         self._ended = ended
@@ -52,6 +58,7 @@ class Reader:
         self._held_up = False
         self.on_answer: Callable[[float], None] | None = None
         self._awaited: bytes | None = None
+        self._prompt_until = float("-inf")
 
     def run(self) -> None:
         """The thread's life."""
@@ -92,6 +99,9 @@ class Reader:
     def await_answer(self, payload: bytes) -> None:
         """A heartbeat with this payload was sent: its answer is of interest."""
         self._awaited = payload
+        if self._read_interval:
+            self._prompt_until = self._clock.monotonic() + PROMPT_AFTER_HEARTBEAT
+            self._gate.post(True)
 
     def _read(self) -> None:
         proved = False
@@ -104,9 +114,18 @@ class Reader:
             if self._awaited is not None and received.pong == self._awaited:
                 self._answered()
             self._held_up = True
+            read_at = self._heard_at
             self._intake.take(received, self.link, self._look_for_pong)
+            if self._read_interval:
+                self._let_gather(read_at + self._read_interval)
             self._heard_at = self._clock.monotonic()
             self._held_up = False
+
+    def _let_gather(self, until: float) -> None:
+        """Leave what comes in the socket for a while; the end, or a heartbeat, cuts that short."""
+        now = self._clock.monotonic()
+        if self._prompt_until <= now < until:
+            self._clock.get(self._gate, until - now)
 
     def _look_for_pong(self, events: list[Event]) -> None:
         if self._awaited is not None and any(isinstance(event, Pong) for event in events):

@@ -28,9 +28,9 @@ from realtime_client._runtime.poll import PollReport
 from realtime_client._runtime.reader import Reader
 from realtime_client._runtime.threads import ClientThread, Threads, join_all
 from realtime_client.config import ClientConfig
-from realtime_client.errors import ClientClosed, ConnectError, ConnectionLost, RealtimeError
+from realtime_client.errors import ClientClosed, ConnectError, ConnectionLost, RealtimeError, RecordingError
 from realtime_client.status import ConnectionStatus, RetryDecision, StatusChange, Transport
-from realtime_client.transports.base import Link, LinkFactory
+from realtime_client.transports.base import FeedOver, Link, LinkFactory
 
 __all__ = ["Close", "Dropped", "Outcome", "Post", "Request", "Supervisor"]
 
@@ -128,6 +128,7 @@ class Supervisor:
         fallback: What stands in for the stream.
         attempts: The account of attempts.
         hub, board, counters, clock, threads, announcer: What the threads share.
+        over: Called when the feed has come to its end, before the run ends because of that.
         ended: Called when the run has ended or given up, with the error for those who wait.
     """
 
@@ -146,6 +147,7 @@ class Supervisor:
         clock: Clock,
         threads: Threads,
         announcer: Announcer,
+        over: Callable[[], None],
         ended: Callable[[RealtimeError], None],
     ) -> None:
         self._inbox = inbox
@@ -160,6 +162,7 @@ class Supervisor:
         self._clock = clock
         self._threads = threads
         self._announcer = announcer
+        self._over = over
         self._ended_for_now = ended
         self._machine = Machine()
         self._generations = 0
@@ -267,6 +270,12 @@ class Supervisor:
         now = self._clock.monotonic()
         phase = self._machine.phase
         self._let_go()
+        if isinstance(error, FeedOver):
+            logger.info("[%s] %s", self._config.name, error)
+            self._over()
+            self._close_by = now + self._config.close_timeout
+            self._step(Fact.CLOSE)
+            return
         self._error = error
         if phase is Phase.CONNECTED:
             self._attempts.ended(now)
@@ -280,7 +289,7 @@ class Supervisor:
             if phase is not Phase.CONNECTING:  # the very first dial is no reconnection
                 self._attempts.count_failure()
         self._decision = self._decide(error)
-        fact = self._fact(self._decision)
+        fact = self._fact(error, self._decision)
         if fact is Fact.RENEW:  # dialled again at once, but this refusal is told like any other
             self._publish(connecting=True)
         self._step(fact)
@@ -298,13 +307,14 @@ class Supervisor:
                 logger.exception("[%s] retry_policy raised; the table decides", self._config.name)
         return decision
 
-    def _fact(self, decision: RetryDecision) -> Fact:
+    def _fact(self, error: RealtimeError, decision: RetryDecision) -> Fact:
         hopeless = self._config.give_up
         if decision.action == "renew" and self._machine.dialling and not self._renewed:
             self._renewed = True
             return Fact.RENEW
         if decision.action == "fatal":
-            return Fact.HOPELESS if hopeless or not self._connections else Fact.FATAL
+            final = hopeless or not self._connections or isinstance(error, RecordingError)
+            return Fact.HOPELESS if final else Fact.FATAL
         if self._attempts.exhausted:
             return Fact.HOPELESS if hopeless else Fact.EXHAUSTED
         return Fact.FAILED
@@ -354,6 +364,7 @@ class Supervisor:
             dial_deadline=now + self._config.connect_timeout,
             intake=self._intake,
             clock=self._clock,
+            read_interval=self._config.read_interval,
             opened=lambda: self._inbox.post(Opened(generation)),
             proved=lambda: self._inbox.post(Proved(generation)),
             ended=lambda error: self._inbox.post(Ended(generation, error)),

@@ -8,19 +8,24 @@ from realtime_client import ClientConfig
 from realtime_client.cli.arguments import port
 from realtime_client.cli.exits import EXIT_CODES
 from realtime_client.cli.following import add_output_arguments, follow
+from realtime_client.cli.progress import wait_for_history
 from realtime_client.cli.sources import add_source_arguments, describe, serving
 from realtime_client.cli.streams import say
+from realtime_client.cli.watch import NEEDS_RICH, WATCHING, can_show, has_rich, show_live
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
 DESCRIPTION = """\
 See it work, without a server: the feed of log files, or of a generated log, is served on this machine and followed.
-Other clients can connect to the address that is printed. Shown are anomalies, alerts and events of unknown types;
-figures, greetings and pongs only with --type or --all. The environment's REALTIME_ variables are not asked."""
+Other clients can connect to the address that is printed. On a terminal it opens the live view of 'watch', if rich is
+installed; with any option that says which lines to write, how many or how, and where there is no terminal, it writes
+lines as 'tail' does: anomalies, alerts and events of unknown types; figures, greetings and pongs only with --type or
+--all. The environment's REALTIME_ variables are not asked."""
 
 EPILOG = f"""\
 examples:
   realtime-client demo                                       a generated log; the first incident takes some seconds
+  realtime-client demo --tail /var/log/dpkg.log              the live view of a real log
   realtime-client demo --tail /var/log/dpkg.log --count 5    five anomalies of a real log
   realtime-client demo --all --output json | jq .
 
@@ -28,8 +33,8 @@ examples:
 
 HIDDEN = frozenset({"connection_established", "pong", "stats_update"})
 
-CATCH_UP = 10.0
-"""Seconds that reading what is in the files may take before the client connects all the same."""
+LINES = ("types", "all", "lines", "since", "count", "duration", "timeout", "template", "quiet")
+"""Options of which each asks for lines."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve and follow; blocks until it ends as `tail` does.
+    """Serve and follow; blocks until it ends as `watch` or `tail` does.
 
     Returns:
         The exit code 0.
@@ -56,7 +61,17 @@ def run(args: argparse.Namespace) -> int:
             for line in describe(args):
                 say(line)
             say(f"REALTIME_URL={server.url}")
-        # A client that connects now gets the last anomalies of what was there; one that connects before would get
-        # all of them at once, and might be too slow for that.
-        feed.wait_caught_up(CATCH_UP)
+        live = can_show() and not _asks_for_lines(args)
+        if live and not has_rich():
+            live = False
+            if not args.quiet:
+                say(f"lines instead of the live view, which needs {NEEDS_RICH}")
+        wait_for_history(feed, quiet=args.quiet)
+        if live:
+            return show_live(ClientConfig(server.url, **WATCHING), args)
         return follow(ClientConfig(server.url, overflow="block"), args, hidden=HIDDEN)
+
+
+def _asks_for_lines(args: argparse.Namespace) -> bool:
+    asked = (getattr(args, name) for name in LINES)
+    return args.output != "auto" or not args.follow or any(value is not None and value is not False for value in asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from realtime_client import __version__
-from realtime_client.cli import demo, serve, tail
+from realtime_client.cli import completion, demo, doctor, record, replay, serve, status, tail, watch
+from realtime_client.cli.environment import environment_help
 from realtime_client.cli.exits import Exit, Failure, Terminated
-from realtime_client.cli.rendering import visible
 from realtime_client.cli.streams import abandon_output, say
 
 __all__ = ["main"]
@@ -24,7 +25,11 @@ EPILOG = """\
 try it:
   realtime-client demo                        see it work, without a server
   realtime-client serve --tail app.log        serve the feed of a log
-  realtime-client tail                        follow it"""
+  realtime-client watch                       see it live
+  realtime-client tail | jq .                 follow it
+  realtime-client doctor                      when it does not work
+
+'realtime-client COMMAND --help' has examples, exit codes and environment variables."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,16 +85,22 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module, summary in (
+        ("watch", watch, "a live view of a feed"),
         ("tail", tail, "follow a feed"),
+        ("status", status, "one look at a feed"),
+        ("doctor", doctor, "look at each step of a connection, and say what is wrong"),
+        ("record", record, "record a feed in a file"),
+        ("replay", replay, "replay a recording, or serve it as a feed"),
         ("serve", serve, "serve the feed of a log"),
         ("demo", demo, "serve and follow, in one process"),
+        ("completion", completion, "completion for bash, zsh or fish"),
     ):
         command = commands.add_parser(name, help=summary, description=module.DESCRIPTION, epilog=module.EPILOG)
         module.add_arguments(command)
         command.add_argument(
             "-v", "--verbose", action="count", default=0, help="log to standard error; twice for everything"
         )
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=parser)
     args, strange = parser.parse_known_args(argv)
     if strange:
         # Named only by the part that is no value, which might be a secret.
@@ -103,6 +114,13 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def format_help(self) -> str:
+        """The help; that of a command which connects has the environment variables too."""
+        text = super().format_help()
+        if not any(action.dest == "url" for action in self._actions):
+            return text
+        return f"{text}\n{environment_help(min(120, shutil.get_terminal_size().columns))}\n"
 
     def error(self, message: str) -> NoReturn:
         """End with one line of what is wrong, and one of where to read on."""
@@ -123,20 +141,21 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-class _OneSafeLine(logging.Formatter):
-    """Escapes what could command a terminal; a traceback keeps its lines."""
+class _SaidAloud(logging.Handler):
+    """Says what is logged; a traceback keeps its lines."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as text."""
-        return "\n".join(map(visible, super().format(record).split("\n")))
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say a record."""
+        for line in self.format(record).split("\n"):
+            say(line)
 
 
 @contextmanager
 def _logging_to_stderr(verbosity: int) -> Iterator[None]:
     """Warnings of the embedded server by default, the whole package's log with ``-v`` and, in detail, with ``-vv``."""
     logger = logging.getLogger("realtime_client" if verbosity else "realtime_client.demo")
-    handler = logging.StreamHandler()
-    handler.setFormatter(_OneSafeLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler = _SaidAloud()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     previous = logger.level
     logger.addHandler(handler)
     logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])

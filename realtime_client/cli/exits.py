@@ -12,6 +12,7 @@ from realtime_client import (
     MessageTooLarge,
     ProtocolError,
     RealtimeError,
+    RecordingError,
 )
 
 __all__ = ["EXIT_CODES", "Exit", "Failure", "Terminated", "failure_of"]
@@ -68,6 +69,8 @@ def failure_of(error: RealtimeError | None, *, was_connected: bool) -> Failure:
     if isinstance(error, AuthenticationError):
         hint = "check the token (--token-file, REALTIME_TOKEN or REALTIME_TOKEN_FILE)"
         return Failure(Exit.REFUSED, f"{error}; {hint}")
+    if isinstance(error, RecordingError):
+        return Failure(Exit.FAILURE if error.line is None else Exit.DATA, str(error))
     if isinstance(error, ProtocolError | MessageTooLarge | MalformedMessage) or (
         isinstance(error, ConnectionLost) and error.code in FAULT_CODES
     ):

@@ -9,8 +9,8 @@ import select
 import sys
 from typing import TextIO
 
+from realtime_client.cli.cells import visible
 from realtime_client.cli.exits import Exit, Failure
-from realtime_client.cli.rendering import visible
 
 __all__ = ["abandon_output", "output", "reader_has_left", "say", "write_line"]
 

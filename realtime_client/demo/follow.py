@@ -133,15 +133,23 @@ class FollowedFile:
         self._position = 0
         self._splitter = LineSplitter()
         self._closed = False
+        self._taken = 0
+        self._history = 0
         if self._path.exists():
             self._open()
             if not from_start:
                 self._skip()
+            self._taken, self._history = 0, os.fstat(self._descriptor).st_size - self._position
 
     @property
     def ended(self) -> bool:
         """Whether it was closed; a file can always grow."""
         return self._closed
+
+    @property
+    def history(self) -> tuple[int, int]:
+        """Of what was in the file at first and is to be read: how many bytes have been read, and how many there are."""
+        return min(self._taken, self._history), self._history
 
     def read(self) -> list[Line]:
         """The next lines, those of 256 KiB at most. Never blocks on anything but the disk.
@@ -203,6 +211,7 @@ class FollowedFile:
     def _read_some(self) -> bytes:
         data = os.read(self._descriptor, READ_BYTES)
         self._position += len(data)
+        self._taken += len(data)
         return data
 
     def _is_replaced(self) -> bool:

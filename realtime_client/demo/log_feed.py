@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from realtime_client.demo.analyser import Analyser
 from realtime_client.demo.feed import FeedServer
-from realtime_client.demo.follow import LineSource
+from realtime_client.demo.follow import FollowedFile, LineSource
 from realtime_client.demo.log_formats import parse_line
 from realtime_client.events import Event, SystemAlert
 
@@ -79,6 +79,12 @@ class LogFeed:
             Whether it has; ``False`` at the timeout.
         """
         return self._caught_up.wait(timeout)
+
+    @property
+    def history(self) -> tuple[int, int]:
+        """Of what was in the files at the start: how many bytes have been read, and how many there are."""
+        files = [source.history for source in self._sources if isinstance(source, FollowedFile)]
+        return sum(read for read, _ in files), sum(total for _, total in files)
 
     def wait_ended(self, timeout: float | None = None) -> bool:
         """Block until every source has ended, as standard input does, or it was closed.

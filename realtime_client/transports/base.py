@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from realtime_client.errors import ConnectionLost
 from realtime_client.status import Transport
 
-__all__ = ["Link", "LinkFactory", "Poller", "Received"]
+__all__ = ["FeedOver", "Link", "LinkFactory", "Poller", "Received"]
 
 
 class Received(NamedTuple):
@@ -24,11 +24,17 @@ class Received(NamedTuple):
         messages: Complete messages: text as ``str``, binary as ``bytes``.
         size: Bytes read, of unfinished messages too; more than zero is a sign of life.
         pong: The payload of the last answer to a ping frame, or ``None``.
+        at: When the messages were received (UTC), where that was not just now.
     """
 
     messages: list[str | bytes]
     size: int
     pong: bytes | None = None
+    at: datetime | None = None
+
+
+class FeedOver(ConnectionLost):
+    """The feed has come to its end, and there is nothing to connect to again: no trouble, and no attempt follows."""
 
 
 class Link(Protocol):

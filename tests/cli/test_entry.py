@@ -12,6 +12,7 @@ import pytest
 
 import realtime_client
 from realtime_client.cli import main
+from realtime_client.config import described_options
 from tests.cli.conftest import Call
 from tests.cli.process import TIMEOUT, Start, environment
 
@@ -31,13 +32,33 @@ def test_module_and_script_are_the_same(start: Start) -> None:
     assert by_module.end() == 0
 
 
-@pytest.mark.parametrize("command", ["tail", "serve", "demo"])
+@pytest.mark.parametrize(
+    "command", ["watch", "tail", "status", "doctor", "record", "replay", "serve", "demo", "completion"]
+)
 def test_help_has_examples_and_exit_codes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"  realtime-client {command}" in text
     assert "exit codes:" in text
     assert "--verbose" in text
+
+
+@pytest.mark.parametrize("command", ["watch", "tail", "status", "doctor", "record"])
+def test_help_of_what_connects_has_every_variable(command: str, call: Call) -> None:
+    text = "\n".join(call(command, "--help", env={"COLUMNS": "90"}).out)
+    assert "options given here win over them, and they over the defaults" in text
+    for option in described_options():
+        assert (option.variable is None) or f"  {option.variable} " in text
+    assert "  REALTIME_TOKEN_FILE " in text
+    for name in ("HTTPS_PROXY", "NO_PROXY", "NO_COLOR", "FORCE_COLOR"):
+        assert name in text
+    table = text[text.index("environment variables") :].splitlines()[1:]
+    assert max(map(len, table)) <= 90
+    assert "Spacing of heartbeats. (30)" in text
+
+
+def test_help_of_what_does_not_connect_has_none(call: Call) -> None:
+    assert "environment variables" not in "\n".join(call("completion", "--help").out)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +69,21 @@ def test_help_has_examples_and_exit_codes(command: str, capsys: pytest.CaptureFi
         (["tail", "--count", "0"], "--count: '0' is not allowed; allowed: a whole number of at least 1"),
         (["tail", "--timeout", "nan"], "--timeout: 'nan' is not allowed; allowed: a number of seconds above 0"),
         (["tail", "--output", "xml"], "--output: invalid choice"),
+        (["tail", "--lines", "-1"], "'-1' is not allowed; allowed: a whole number of at least"),
+        (["tail", "--duration", "0"], "--duration: '0' is not allowed; allowed: a number of seconds above 0"),
+        (
+            ["tail", "--since", "yesterday"],
+            "--since: 'yesterday' is not allowed; allowed: a time (2026-01-31T08:30:00Z",
+        ),
+        (["tail", "--level", "loud"], "--level: invalid choice: 'loud'"),
+        (["tail", "--grep", "("], "--grep: '(' is not allowed (missing ), unterminated subpattern"),
+        (["tail", "--min-score", "nan"], "--min-score: 'nan' is not allowed; allowed: a number"),
+        (
+            ["tail", "--template", "{pid}"],
+            "--template: '{pid}' is not allowed (there is no {pid}); allowed: text with {type}",
+        ),
+        (["tail", "--output", "template"], "--output template needs --template"),
+        (["tail", "--output", "raw", "--template", "x"], "--template cannot be given together with --output raw"),
         (["tail", "--all", "--type", "pong"], "--type: not allowed with argument --all"),
         (["tail", "--token-file", "/no/such/file"], "--token-file: cannot read '/no/such/file': No such file"),
         (["tail", "--ca-file", "/no/such/file"], "--ca-file: cannot read '/no/such/file': No such file"),

@@ -21,7 +21,8 @@ from realtime_client import (
     SystemAlert,
     UnknownEvent,
 )
-from realtime_client.cli.rendering import json_line, pretty_line, visible, wants_colour
+from realtime_client.cli.cells import visible
+from realtime_client.cli.rendering import FIELDS, json_line, pretty_line, raw_text, template, wants_colour
 
 NOON = datetime(2026, 11, 23, 12, 0, 1, tzinfo=UTC)
 LOCAL_NOON = f"{NOON.astimezone():%Y-%m-%d %H:%M:%S}"
@@ -78,6 +79,43 @@ def test_no_line_can_command_a_terminal(text: str) -> None:
     line = json_line(hostile)
     assert line.isprintable()
     assert json.loads(line)["data"]["log"]["message"] == text
+    assert raw_text(hostile, on_terminal=True).isprintable()
+    assert template("".join(f"{{{name}}}" for name in FIELDS))(hostile).isprintable()
+
+
+def test_pretty_line_keeps_its_columns_beside_a_wide_level() -> None:
+    line, plain = (pretty_line(anomaly(level=level)) for level in ("警告", "WARN"))
+    assert line.index("disk full") == plain.index("disk full") - 2  # two characters that take a cell more each
+
+
+def test_raw_text_is_the_message_as_it_came_unless_on_a_terminal() -> None:
+    event = anomaly(message="two\nlines \x1b[2J")
+    assert raw_text(event, on_terminal=False) == "two\nlines \x1b[2J"
+    assert raw_text(event, on_terminal=True) == "two\\nlines \\x1b[2J"
+    assert raw_text(SystemAlert("hot"), on_terminal=False) == "hot"
+    assert raw_text(StatsUpdate({"total_logs": 5}), on_terminal=False) == '{"stats":{"totalLogs":5}}'
+
+
+def test_template_inserts_every_field() -> None:
+    event = anomaly(
+        level="error", anomaly_score=0.874, source="db", root_causes=("a", "b"), recommendations=("c\n", "d")
+    )
+    line = template(
+        "{time}|{timestamp}|{received}|{origin}|{type}|{level:8}|{score:.2f}|{source}|{id}|{message}|{causes}|{advice}"
+    )
+    assert line(event) == (
+        f"{LOCAL_NOON}|2026-11-23T12:00:01Z||stream|new_anomaly|ERROR   |0.87|db|1|disk full|a; b|c\\n; d"
+    )
+    assert json.loads(template("{data}")(event))["log"]["rootCauses"] == ["a", "b"]
+    assert template("{level}{score}{{}}")(StatsUpdate({})) == "0.0{}"
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "{}", "{0}", "{pid}", "{message.__class__}", "{level!r}", "{score:s}", "{level:{width}}", "{level:q}"]
+)
+def test_template_refuses_what_it_cannot_have(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the command's tests see the words
+        template(text)
 
 
 def test_visible_writes_out_what_it_hides() -> None:

@@ -10,11 +10,13 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from realtime_client.demo import FeedServer
 from realtime_client.testing import (
     FakeServer,
     accept,
@@ -169,6 +171,135 @@ def test_a_terminal_gets_coloured_readable_lines(server: FakeServer) -> None:
     assert code == 0
     assert shown.count("\n") == 1
     assert "\x1b[31mERROR   \x1b[0m   0.00  disk full\r\n" in shown
+
+
+# What is selected
+
+OLD = "2026-01-02T03:04:05Z"
+
+
+def logged(number: int, timestamp: str = OLD, **fields: Any) -> dict[str, Any]:
+    log = {"id": str(number), "message": f"message {number}", "level": "ERROR", "timestamp": timestamp, **fields}
+    return {"type": "new_anomaly", "data": {"log": log}}
+
+
+def ids(lines: list[str]) -> list[str]:
+    return [json.loads(line)["data"]["log"]["id"] for line in lines]
+
+
+def now() -> str:
+    return (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["--level", "warning"], ["1", "2"]),
+        (["--source", "web*", "--source", "db"], ["1", "3"]),
+        (["--grep", "message [12]"], ["1", "2"]),
+        (["--min-score", "0.5"], ["2", "3"]),
+        (["--min-score", "0.5", "--level", "warning"], ["2"]),
+        (["--since", "2026-01-02T03:04:06Z"], ["3"]),
+    ],
+)
+def test_only_what_is_selected_is_shown_and_counted(options: list[str], shown: list[str], call: Call) -> None:
+    script = [
+        send(logged(1, level="CRITICAL", source="web-1", anomalyScore=0.1)),
+        send(STATS),
+        send(logged(2, level="WARN", source="mail", anomalyScore=0.9)),
+        send(logged(3, level="INFO", source="db", anomalyScore=0.5, timestamp="2026-01-02T03:04:06Z")),
+        send(DEPLOY),
+    ]
+    with FakeServer(then=script) as server:
+        ended = call("tail", server.url, "--type", "new_anomaly", "--count", str(len(shown)), *options)
+    assert ids(ended.out) == shown
+    assert ended.code == 0
+
+
+def test_raw_is_the_message_alone(server: FakeServer, call: Call) -> None:
+    ended = call("tail", server.url, "--output", "raw", "--count", "3")
+    assert ended.out == ["disk full", '{"stats":{"totalLogs":5}}', "hot"]
+
+
+def test_a_template_is_a_line_of_ones_own(server: FakeServer, call: Call) -> None:
+    ended = call("tail", server.url, "--template", "{level:6}{score:.1f} {message}", "--count", "1")
+    assert ended.out == ["ERROR 0.0 disk full"]
+
+
+# History
+
+
+def test_lines_shows_the_newest_of_what_was_there_and_follows(start: Start) -> None:
+    script = [*(send(logged(n)) for n in range(50)), send(STATS), *(send(logged(n)) for n in range(50, 60))]
+    with FakeServer(then=script) as server:
+        process = start("tail", server.url, "-n", "3", "--type", "new_anomaly")
+        assert ids([process.out.next() or "" for _ in range(3)]) == ["57", "58", "59"]
+        server.send(logged(60, now()))
+        assert ids([process.out.next() or ""]) == ["60"]
+        assert process.interrupt(signal.SIGINT)[0] == 130
+    assert len(process.out.all()) == 4
+
+
+def test_news_ends_the_history_at_once(call: Call) -> None:
+    with FakeServer(
+        then=[*(send(logged(n)) for n in range(9)), send(logged(9, now())), send(logged(10, now()))]
+    ) as server:
+        ended = call("tail", server.url, "--lines", "1", "--count", "3")
+    assert ids(ended.out) == ["8", "9", "10"]
+    assert ended.code == 0
+
+
+def test_no_lines_is_news_alone(call: Call) -> None:
+    with FakeServer(then=[send(logged(1)), send(logged(2, now()))]) as server:
+        ended = call("tail", server.url, "-n", "0", "--count", "1")
+    assert ids(ended.out) == ["2"]
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]])
+def test_no_follow_ends_after_the_history(options: list[str], call: Call) -> None:
+    with FakeServer(then=[send(logged(n)) for n in range(4)]) as server:
+        ended = call("tail", server.url, "--no-follow", "--quiet", *options)
+    assert ids(ended.out) == (["2", "3"] if options else ["0", "1", "2", "3"])
+    assert (ended.code, ended.err) == (0, [])
+
+
+def test_no_follow_asks_the_polling_address_too(call: Call) -> None:
+    with FeedServer(port=0) as feed, FakeServer(then=[]) as server:
+        feed.publish(logged(1), logged(2))
+        ended = call("tail", server.url, "--no-follow", "--quiet", env={"REALTIME_POLLING_URL": feed.poll_url})
+    assert [json.loads(line)["origin"] for line in ended.out if "new_anomaly" in line] == ["poll", "poll"]
+    assert ended.code == 0
+
+
+def test_a_polling_address_that_does_not_answer_is_said(call: Call) -> None:
+    with FakeServer(then=[send(logged(1))]) as server:
+        nowhere = f"http://127.0.0.1:{closed_port()}/"
+        ended = call("tail", server.url, "--no-follow", "--quiet", env={"REALTIME_POLLING_URL": nowhere})
+    assert ids(ended.out) == ["1"]
+    (line,) = ended.err
+    assert line.startswith("warning: ")
+    assert ended.code == 0
+
+
+def test_no_follow_without_a_server_is_exit_4(call: Call) -> None:
+    url = f"ws://127.0.0.1:{closed_port()}/ws"
+    ended = call("tail", url, "--no-follow", "--quiet", env={**AT_ONCE, "REALTIME_MAX_RECONNECT_ATTEMPTS": "1"})
+    assert (ended.code, ended.out) == (4, [])
+
+
+def test_the_duration_ends_it(call: Call) -> None:
+    with FakeServer(then=[repeat(None, send(alert("again")), interval=0.05)]) as server:
+        ended = call("tail", server.url, "--quiet", "--duration", "1")
+    assert ended.code == 0
+    assert ended.out
+    assert ended.err == []
+
+
+def test_the_duration_without_a_connection_is_exit_4(call: Call) -> None:
+    with FakeServer(then=[stall()]) as server:
+        ended = call("tail", server.url, "--quiet", "--duration", "0.2")
+    assert ended.code == 4
+    assert ended.err == ["realtime-client: error: not connected within 0.2 s (connecting)"]
 
 
 # What is said

@@ -41,6 +41,7 @@ DEFAULTS = {
     "heartbeat_interval": 30,
     "heartbeat_timeout": 10,
     "heartbeat": "message",
+    "read_interval": 0,
     "max_message_bytes": 1024 * 1024,
     "max_pending_events": 10_000,
     "max_pending_bytes": 64 * 1024 * 1024,

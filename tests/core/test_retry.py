@@ -23,6 +23,7 @@ from realtime_client.errors import (
     MessageTooLarge,
     ProtocolError,
     RealtimeError,
+    RecordingError,
 )
 from realtime_client.status import RetryDecision
 
@@ -55,6 +56,7 @@ ROWS: list[tuple[RealtimeError, Situation, RetryDecision]] = [
     (rejected(200), situation(), RETRY),
     (rejected(302), situation(), FATAL),
     (rejected(404), situation(), FATAL),
+    (RecordingError("not JSON", path="feed.jsonl", line=7), situation(), FATAL),
     (ConnectError("the certificate is not trusted", retryable=False), situation(), FATAL),
     (ConnectError("the connection was refused"), situation(), RETRY),
     (lost(1012), situation(), RetryDecision("retry", spread=(5, 24))),

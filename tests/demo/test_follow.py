@@ -218,3 +218,24 @@ def test_lines_do_not_depend_on_how_the_bytes_are_cut(parts: list[bytes], offset
     assert found == whole.feed(data) + whole.finish()
     for start, line in found:
         assert data[start - offset : start - offset + len(line)] == line
+
+
+def test_history_is_what_was_there_and_how_much_of_it_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_text("one\ntwo\n")
+    source = FollowedFile(path)
+    assert source.history == (0, 8)
+    with path.open("a") as file:
+        file.write("three\n")
+    source.read()
+    assert source.history == (8, 8)
+    source.close()
+
+
+def test_history_from_the_end_is_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_text("one\ntwo\nunfinished")
+    source = FollowedFile(path, from_start=False)
+    assert source.history == (0, 10)  # the line that is not finished
+    source.close()
+    assert FollowedFile(tmp_path / "to come").history == (0, 0)

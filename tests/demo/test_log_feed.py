@@ -162,3 +162,15 @@ def test_a_generated_log_is_announced(server: FeedServer) -> None:
 def test_a_wrong_interval_is_refused(server: FeedServer) -> None:
     with pytest.raises(ValueError, match="poll_interval is 0"):
         LogFeed(server, [], poll_interval=0)
+
+
+def test_history_is_that_of_all_files(server: FeedServer, tmp_path: Path) -> None:
+    paths = [tmp_path / "a.log", tmp_path / "b.log"]
+    for path in paths:
+        path.write_text("2026-01-01 10:00:00,000 INFO shop: up\n")
+    size = sum(path.stat().st_size for path in paths)
+    feed = LogFeed(server, [*map(FollowedFile, paths), GeneratedLog()], poll_interval=0.01)
+    assert feed.history == (0, size)
+    with feed:
+        assert feed.wait_caught_up(TIMEOUT)
+        assert feed.history == (size, size)

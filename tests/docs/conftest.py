@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from realtime_client import LogEntry, NewAnomaly
 from realtime_client.demo import FeedServer
+from realtime_client.recording import Recorder
 
 PUBLISHING_INTERVAL = 0.05
 
@@ -52,4 +55,15 @@ def log_file(tmp_path: Path) -> Path:
     failed = [f"2026-01-02 04:00:{n:02} ERROR: installing tool-{n} failed: No space left on device" for n in range(20)]
     path = tmp_path / "dpkg.log"
     path.write_text("\n".join(installed + failed) + "\n")
+    return path
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """A small recording, beside the log."""
+    path = tmp_path / "incident.jsonl.gz"
+    with Recorder(path) as recorder:
+        for number in range(20):
+            log = LogEntry(str(number), "payment failed", level="ERROR", source="payments", anomaly_score=number / 20)
+            recorder.write(NewAnomaly(log, received_at=datetime(2026, 1, 2, 3, 4, number, tzinfo=UTC)))
     return path

@@ -44,6 +44,7 @@ def test_python_examples(page: str, feed: FeedServer) -> None:
 
 
 @pytest.mark.parametrize(("example", "command"), COMMANDS, ids=[f"{e.page}:{e.line}:{c}" for e, c in COMMANDS])
+@pytest.mark.usefixtures("recording")
 def test_console_examples(example: Example, command: str, feed: FeedServer, log_file: Path) -> None:
     command = command.replace(REAL_LOG, str(log_file)).replace(FEED_URL, feed.url)
     if " serve" in command and "--port" not in command:
@@ -78,7 +79,7 @@ def until_ctrl_c(process: subprocess.Popen[str]) -> str:
 
 
 def test_there_are_examples_on_the_pages_that_need_them() -> None:
-    needed = ("tutorial", "concepts", "testing", "outages", "processes", "sharing")
+    needed = ("tutorial", "concepts", "testing", "outages", "processes", "sharing", "recording", "diagnosing")
     assert {"README.md", *(f"docs/{page}.md" for page in needed)} <= set(PYTHON_PAGES)
     assert {"README.md", "docs/command-line.md", "docs/tutorial.md"} <= {example.page for example, _ in COMMANDS}
 

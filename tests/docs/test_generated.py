@@ -16,6 +16,8 @@ from state_diagram import arrows, collected, fact_table, state_diagram, transiti
 
 import realtime_client
 import realtime_client.demo
+import realtime_client.doctor
+import realtime_client.recording
 import realtime_client.testing
 from realtime_client import ClientConfig
 from realtime_client._core.machine import PHASE_STATE, TABLE, Fact, Phase
@@ -91,11 +93,20 @@ def test_a_phase_without_a_place_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
         ("realtime_client", "reference.md"),
         ("realtime_client.testing", "testing.md"),
         ("realtime_client.demo", "demo.md"),
+        ("realtime_client.recording", "recording.md"),
+        ("realtime_client.doctor", "diagnosing.md"),
     ],
 )
 def test_every_public_name_is_in_the_reference(package: str, page: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    modules = {m.__name__: m for m in (realtime_client, realtime_client.testing, realtime_client.demo)}
+    public = (
+        realtime_client,
+        realtime_client.testing,
+        realtime_client.demo,
+        realtime_client.recording,
+        realtime_client.doctor,
+    )
+    modules = {m.__name__: m for m in public}
     members = re.findall(rf"automodule:: {re.escape(package)}\n   :members: (.*)", text)
     listed = {name.strip() for line in members for name in line.split(",")}
     missing = [

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 
+from realtime_client._core.codec import Codec
 from realtime_client._core.frames import encode_frame
+from realtime_client._core.recording import write_line
 from tests.fuzz.feed import AGREEMENTS, compressed, payloads, stream, upgrade
 from tests.fuzz.targets import AGREED, LIMITS
 
@@ -95,10 +99,28 @@ def _handshake() -> Iterator[bytes]:
     yield bytes([0, 3]) + b"Wed Jan  3 00:00:00 2024"
 
 
+def _recordings() -> Iterator[bytes]:
+    dice = random.Random(4)
+    codec, at = Codec(), datetime(2024, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+    events = codec.decode_batch([payload for payload in payloads() if len(payload) < 2000], received_at=at).events
+    lines = [write_line(event) for event in events]
+    raw = [payload.replace(b"\n", b" ") + b"\n" for payload in payloads() if len(payload) < 2000]
+    for number in range(STREAMS):
+        some = dice.choices(lines, k=dice.randint(0, 4)) + dice.choices(raw, k=number // 2 % 2)
+        content = b"".join(dice.sample(some, len(some)))
+        content = content[: len(content) - dice.randint(0, 40)] if number % 3 == 0 else content
+        head = bytes([number % 2, dice.randint(0, 2), number])
+        yield head + (gzip.compress(content, mtime=0) if number % 2 else content)
+    yield b"\x00\x02\x00" + b'\n{"type":"x","receivedAt":"2024-01-02 03:04:05+01:00","origin":"poll"}\r\n{"type"'
+    yield b"\x00\x02\x00" + b'{"type":"x","data":\n{"type":"y"}\n'
+    yield b"\x01\x02\x01" + gzip.compress(lines[0], mtime=0) + gzip.compress(lines[1], mtime=0)[:-3]
+
+
 SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
     "frames": _frames,
     "inflate": _inflate,
     "codec": _codec,
     "handshake": _handshake,
+    "recordings": _recordings,
 }
 """The seeds of every target."""

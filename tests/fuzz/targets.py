@@ -6,6 +6,7 @@ know nothing of who made up the bytes: the coverage-guided fuzzer and the tests 
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import random
@@ -35,6 +36,8 @@ from realtime_client._core.handshake import (
     retry_after,
     upgrade_answer,
 )
+from realtime_client._core.recording import Cut, MalformedLine, RecordedMessage, read_messages, write_line
+from realtime_client._core.timestamps import parse_timestamp
 from realtime_client.errors import ConnectError, HandshakeRejected, MalformedMessage
 from realtime_client.events import Event, Origin
 from realtime_client.transports.opening import open_websocket
@@ -43,7 +46,17 @@ from tests.core.test_frames_differential import read_with_wsproto
 from tests.fuzz.feed import ACCEPT, AGREEMENTS, KEY, SUBPROTOCOL
 from tests.fuzz.mutation import sliced
 
-__all__ = ["TARGETS", "codec", "frames", "handshake", "inflate", "judge_event", "judge_items", "read_alike"]
+__all__ = [
+    "TARGETS",
+    "codec",
+    "frames",
+    "handshake",
+    "inflate",
+    "judge_event",
+    "judge_items",
+    "read_alike",
+    "recordings",
+]
 
 NOW = datetime(2024, 1, 2, tzinfo=UTC)
 
@@ -438,10 +451,102 @@ def _retry_after(data: bytes, _: bool) -> None:
     assert seconds is None or 0 <= seconds < float("inf")
 
 
+# Recordings
+
+LINES = (60, 300, 100_000)
+"""The longest lines, in bytes."""
+
+
+def recordings(data: bytes) -> None:
+    """Recordings: the same however they are cut or packed, what the standard library reads, and written again alike."""
+    if len(data) < 3:
+        return
+    unpack, longest, dice, content = bool(data[0] & 1), LINES[data[1] % len(LINES)], random.Random(data[2]), data[3:]
+    whole = _recorded([content], unpack=unpack, longest=longest)
+    cut = _recorded(sliced(content, dice), unpack=unpack, longest=longest)
+    if unpack and whole[1] is not None and "gzip" in whole[1][1]:
+        # How much is unpacked before the damage depends on how much is looked at together.
+        shorter, longer = sorted((whole[0], cut[0]), key=len)
+        assert longer[: len(shorter)] == shorter
+        assert cut[1] is not None
+    else:
+        assert cut == whole
+    if unpack:
+        plain = _unpacked(content)
+        if plain is not None:
+            assert _recorded([plain], unpack=False, longest=longest) == whole
+    else:
+        _judge_lines(content, longest, *whole)
+    _judge_packing(content, longest)
+
+
+def _recorded(
+    pieces: Sequence[bytes], *, unpack: bool, longest: int
+) -> tuple[list[RecordedMessage | Cut], tuple[int, str] | None]:
+    """What is read, and the line and the words of what is refused."""
+    found: list[RecordedMessage | Cut] = []
+    try:
+        for message in read_messages(pieces, unpack=unpack, max_line_bytes=longest):
+            found.append(message)  # noqa: PERF402 - what came before an error counts
+    except MalformedLine as error:
+        return found, (error.number, str(error))
+    return found, None
+
+
+def _unpacked(content: bytes) -> bytes | None:
+    """What the standard library unpacks; ``None`` where it refuses, or forgives the zeros of a tape's last block."""
+    if content.endswith(b"\0"):
+        return None
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
+def _judge_packing(content: bytes, longest: int) -> None:
+    packed = gzip.compress(content, mtime=0)
+    assert _recorded([packed], unpack=True, longest=longest) == _recorded([content], unpack=False, longest=longest)
+
+
+def _judge_lines(
+    content: bytes, longest: int, found: list[RecordedMessage | Cut], refused: tuple[int, str] | None
+) -> None:
+    lines = [(number, line) for number, line in enumerate(content.split(b"\n"), start=1)]
+    last = refused[0] if refused is not None else len(lines) + 1
+    kept = [(number, line) for number, line in lines if number < last and line and not line.isspace()]
+    cut = [message for message in found if isinstance(message, Cut)]
+    if cut:
+        assert found[-1] == cut[0] == Cut(len(lines))
+        assert len(cut) == 1
+        assert kept.pop() == (len(lines), lines[-1][1])
+    assert refused is None or len(found) == len(kept)
+    for (_, line), message in zip(kept, found[: len(found) - len(cut)], strict=True):
+        assert isinstance(message, RecordedMessage)
+        _judge_line(line, message, longest)
+
+
+def _judge_line(line: bytes, message: RecordedMessage, longest: int) -> None:
+    """The stamp that was taken off makes no difference to the event, and says when it was received."""
+    assert len(line) < longest + 1
+    decoded = [CODEC.decode_batch([text], received_at=NOW).events for text in (message.text, line.decode())]
+    assert shape(decoded[0]) == shape(decoded[1])
+    if not decoded[0]:
+        return
+    stamp = json.loads(line).get("receivedAt")
+    assert message.at == (None if stamp is None else parse_timestamp(stamp))
+    event = attrs.evolve(decoded[0][0], received_at=message.at)
+    (again,), trouble = _recorded([write_line(event)], unpack=False, longest=1 << 24)
+    assert trouble is None
+    assert isinstance(again, RecordedMessage)
+    assert again.at == message.at
+    assert shape(CODEC.decode(again.text, received_at=NOW)) == shape(decoded[0][0])
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "frames": frames,
     "inflate": inflate,
     "codec": codec,
     "handshake": handshake,
+    "recordings": recordings,
 }
 """Every target by its name."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realtime_client._core import recording
 from realtime_client._core.codec import Codec
 from realtime_client._core.deflate import Inflate
 from realtime_client._core.frames import FrameReader, Item
@@ -66,6 +67,14 @@ def loses_a_byte(inflate: Callable[..., Iterator[bytes]]) -> Callable[..., Itera
     return lambda *arguments, **how: (piece[:-1] for piece in inflate(*arguments, **how))
 
 
+def loses_line_ends(lines: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[bytes]]:
+    return lambda *arguments: (line.rstrip(b"\n") for line in lines(*arguments))
+
+
+def unpacks_half(unpacked: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[bytes]]:
+    return lambda *arguments: (piece[: len(piece) // 2] for piece in unpacked(*arguments))
+
+
 def refuses_everything(decode: Callable[..., Event]) -> Callable[..., Event]:
     def refuse(*_: object, **__: object) -> Event:
         raise MalformedMessage("no")
@@ -91,10 +100,13 @@ def fails(_: Callable[..., Any]) -> Callable[..., Any]:
         ("inflate", (Inflate, "inflate"), loses_a_byte, AssertionError),
         ("codec", (Codec, "decode_object"), refuses_everything, AssertionError),
         ("handshake", (targets, "check_upgrade"), accepts_everything, AssertionError),
+        ("recordings", (recording, "_lines"), loses_line_ends, AssertionError),
+        ("recordings", (recording, "_unpacked"), unpacks_half, AssertionError),
         ("frames", (FrameReader, "_read_control"), fails, KeyError),
         ("inflate", (Inflate, "inflate"), fails, KeyError),
         ("codec", (Codec, "decode_batch"), fails, KeyError),
         ("handshake", (targets, "parse_answer"), fails, KeyError),
+        ("recordings", (recording, "parse_timestamp"), fails, KeyError),
     ],
 )
 def test_a_flaw_is_found(
