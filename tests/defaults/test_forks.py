@@ -11,7 +11,7 @@ import pytest
 from realtime_client.testing import FakeServer, accept, repeat, send
 from tests.client.conftest import Make
 from tests.client.recording import PATIENCE, Record, Task, anomaly, numbers, stats
-from tests.outages.processes import in_child
+from tests.outages.processes import in_child, only_in_this_process
 
 FORKS = 40
 
@@ -32,8 +32,8 @@ def test_40_forks_under_load_put_no_byte_on_the_parents_connection_and_never_dea
     flood = repeat(None, lambda turn: send(anomaly(turn)), interval=0.0005)
     with FakeServer(then=[accept(), flood]) as server:
         client, heard, lane, over = make(server.url), Record(), Record(), threading.Event()
-        client.on("new_anomaly", heard)
-        client.on("new_anomaly", lane, own_thread=True)
+        client.on("new_anomaly", only_in_this_process(heard))
+        client.on("new_anomaly", only_in_this_process(lane), own_thread=True)
         client.connect(PATIENCE)
         heard.wait_for(50)
 

@@ -2,6 +2,9 @@
 
 An oracle that disagrees raises `AssertionError`; an exception that the part does not document comes out as it is. They
 know nothing of who made up the bytes: the coverage-guided fuzzer and the tests drive the same functions.
+
+A further target is a function here or in a module of its own, with a line in `TARGETS` and seeds in
+`tests.fuzz.seeds.SEEDS`: the command, the tests and the page on reliability go by those two tables.
 """
 
 from __future__ import annotations

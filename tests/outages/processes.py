@@ -179,6 +179,15 @@ def in_child(function: Callable[[], Any]) -> Any:
     return Child(function).result()
 
 
+def only_in_this_process(record: Callable[[Any], object]) -> Callable[[Any], object]:
+    """A callback that does nothing in a forked child.
+
+    A record has a lock. Where events come all the time a fork may find it taken, and in the child it is so for ever.
+    """
+    here = os.getpid()
+    return lambda event: record(event) if os.getpid() == here else None
+
+
 @contextlib.contextmanager
 def process(*command: str, pass_fds: Sequence[int] = ()) -> Iterator[subprocess.Popen[bytes]]:
     """Any program, whose output is one stream; killed at the end of the block if it still runs."""

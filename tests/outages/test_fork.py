@@ -21,7 +21,7 @@ from realtime_client import ClientClosed, ConnectionState, RealtimeClient
 from realtime_client.testing import FakeConnection, FakeServer, accept, refuse, repeat, send, stall
 from tests.client.conftest import Make
 from tests.client.recording import PATIENCE, QUICK, Record, Stopwatch, Task, alert, anomaly, numbers, own_threads, stats
-from tests.outages.processes import Child, in_child, process, run_script
+from tests.outages.processes import Child, in_child, only_in_this_process, process, run_script
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
@@ -245,8 +245,8 @@ def test_forks_under_load(make: Make) -> None:
     flood = repeat(None, lambda turn: send(anomaly(turn)), interval=0.0002)
     with FakeServer(then=[accept(), flood]) as server:
         client, parents, lane = make(server.url, overflow="block", max_pending_events=50), Record(), Record()
-        client.on("new_anomaly", parents)
-        client.on("new_anomaly", lane, own_thread=True)
+        client.on("new_anomaly", only_in_this_process(parents))
+        client.on("new_anomaly", only_in_this_process(lane), own_thread=True)
         client.connect(PATIENCE)
         parents.wait_for(50)
 
