@@ -40,7 +40,8 @@ exit codes:
   0 done (--count reached, or the reader of the pipe left)    1 failed while running
   2 wrong usage or configuration                              3 the server refused the credentials
   4 cannot connect                                            5 no event within --timeout
-  6 what the server sends breaks the protocol                 130 Ctrl-C, 143 SIGTERM"""
+  6 what the server sends breaks the protocol, or a recording is damaged
+  130 Ctrl-C                                                  143 SIGTERM"""
 
 
 class Failure(Exception):

@@ -90,7 +90,6 @@ class ReplayLink:
         self._descriptor: int | None = None
         self._batches: Iterator[_Batch] = iter(())
         self._first: _Batch | None = None  # read already, to see whether it is a recording
-        self._empty = True
         self._due = 0.0  # when the last messages were due (monotonic)
         self._given_at: datetime | None = None  # when they had been received
         self._failure: ConnectionLost | None = None  # written once, before the event is set
@@ -149,7 +148,7 @@ class ReplayLink:
         """What comes next, ``None`` at the end."""
         batch, self._first = self._first, None
         batch = batch or next(self._batches, None)
-        if batch is None and self._replay.loop and not self._empty:
+        if batch is None and self._replay.loop:  # one that is empty now ends all the same
             self.release()
             self._begin()
             self._due = max(self._due, time.monotonic()) + PAUSE / self._replay.speed
@@ -168,7 +167,6 @@ class ReplayLink:
             raise self._unusable("it is no regular file")
         self._batches = self._read(self._descriptor)
         self._first = next(self._batches, None)
-        self._empty = self._first is None  # and would be begun again for ever
 
     def _read(self, descriptor: int) -> Iterator[_Batch]:
         """The messages, those together that were received together; an error comes after all that comes before it."""

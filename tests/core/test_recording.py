@@ -6,6 +6,7 @@ import gzip
 import itertools
 import json
 import random
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -141,6 +142,18 @@ def test_what_was_packed_a_thousandfold_is_unpacked_piece_by_piece() -> None:
     with pytest.raises(MalformedLine, match="longer than 1000 bytes"):
         list(read_messages(chunks(), unpack=True, max_line_bytes=1000))
     assert seen < 1000
+
+
+def test_what_was_packed_a_thousandfold_takes_little_memory_in_one_piece() -> None:
+    bomb = gzip.compress(bytes(100 * 1024 * 1024), compresslevel=9)
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedLine, match="longer than 1000 bytes"):
+            list(read_messages([bomb], unpack=True, max_line_bytes=1000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * 1024 * 1024
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,10 @@ class Facts:
     @property
     def age(self) -> float | None:
         """Seconds since the feed was last heard, or ``None`` where it never was."""
-        as_of = self.snapshot.as_of
-        return None if as_of is None else max(0.0, (self.at - as_of).total_seconds())
+        # What a replay tells is as old as the recording; it is heard now.
+        replayed_at = self.status.last_message_at if self.status.transport is Transport.REPLAY else None
+        heard_at = replayed_at or self.snapshot.as_of
+        return None if heard_at is None else max(0.0, (self.at - heard_at).total_seconds())
 
     @property
     def is_stale(self) -> bool:

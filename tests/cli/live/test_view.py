@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from realtime_client import ClientConfig, ConnectionState, DashboardStats, LogEntry, Metrics, Transport
 from realtime_client.cli.live.view import KEPT, View
 from realtime_client.cli.selection import Selection
-from tests.cli.live.facts import facts, log
+from tests.cli.live.facts import NOON, facts, log
 
 
 def view_of(*logs: LogEntry) -> View:
@@ -227,3 +228,9 @@ def test_figures_are_sampled() -> None:
 )
 def test_where_the_figures_come_from(options: dict[str, Any], source: str) -> None:
     assert facts(**options).source == source
+
+
+def test_a_replay_is_heard_now_however_old_its_recording_is() -> None:
+    at = NOON - timedelta(seconds=2)
+    seen = facts(heard=86_400.0, transport=Transport.REPLAY, last_message_at=at, config=ClientConfig(heartbeat="none"))
+    assert (seen.age, seen.is_stale, seen.source) == (2.0, False, "replay")
