@@ -380,7 +380,7 @@ def floods() -> Iterator[Case]:
         speech=lambda asked: itertools.chain(
             [upgrade(asked) + event("before"), Act.DEAF], itertools.repeat(encode_frame(PING, b"p" * 125) * 500)
         ),
-        expected=attrs.evolve(lost("the peer takes no data"), within=14),
+        expected=attrs.evolve(lost("the peer takes no data"), within=20),
         polite=False,
         own=True,
     )
