@@ -162,7 +162,7 @@ def _zsh(commands: list[_Command]) -> Iterator[str]:
     whole, *subcommands = commands
     yield f"#compdef {PROGRAM}"
     yield f"# zsh completion for {PROGRAM}, written by '{PROGRAM} completion zsh'"
-    yield f"{FUNCTION}() {{"
+    yield f"_{PROGRAM}() {{"
     yield "    local curcontext=$curcontext state line"
     yield "    local -a commands"
     yield "    commands=("
@@ -180,13 +180,18 @@ def _zsh(commands: list[_Command]) -> Iterator[str]:
         yield f"                ({command.name})"
         yield "                    _arguments \\"
         yield from (f"                        {_zsh_option(option)} \\" for option in command.options)
-        yield from (f"                        {_quoted(':' + _zsh_value(operand))} \\" for operand in command.operands)
+        # An operand with nothing to offer is left out: zsh would show its name instead of completing options.
+        yield from (
+            f"                        {_quoted(':' + _zsh_value(operand))} \\"
+            for operand in command.operands
+            if operand.choices or operand.is_file
+        )
         yield "                        && return ;;"
     yield "            esac ;;"
     yield "    esac"
     yield "}"
-    yield "# As a file in $fpath it is called; sourced it registers itself."
-    yield f'if [ "$funcstack[1]" = {FUNCTION} ]; then {FUNCTION} "$@"; else compdef {FUNCTION} {PROGRAM}; fi'
+    yield "# In a file of $fpath this is the function's first call; sourced it registers itself."
+    yield f'if [ "$funcstack[1]" = _{PROGRAM} ]; then _{PROGRAM} "$@"; else compdef _{PROGRAM} {PROGRAM}; fi'
 
 
 def _zsh_option(option: _Argument) -> str:

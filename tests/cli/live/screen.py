@@ -137,7 +137,7 @@ class Screen:
         marker = f"marker{len(self.written)}"
         # The command line itself shall not look like the answer.
         self.type(f"ended=$?; clear; {command}; echo {marker[:3]}''{marker[3:]}\n")
-        text = self.wait_for(marker)
+        text = self.wait_until(lambda seen: marker in seen and seen.rstrip().endswith(PROMPT.rstrip()))
         return text.partition(marker)[0].strip()
 
     @property
