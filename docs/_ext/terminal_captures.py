@@ -27,7 +27,9 @@ IMAGES = Path(__file__).parents[1] / "images"
 SIZES = ((80, 24), (200, 50))
 MOMENTS = ("connected", "outage", "after")
 SOCKET = "realtime-captures"
-LINES_PER_SECOND = 60.0
+LINES_PER_SECOND = 200.0
+ALERT = "demo-database has used 95 % of its disk"
+LIVELY = re.compile(r" for ([6-9]|\d\d).* latency.*Anomalies · \d\d", re.DOTALL)
 PATIENCE = 60.0
 OPTIONS = {
     "REALTIME_RECONNECT_DELAY": "1",
@@ -89,7 +91,7 @@ def wait_until(seen: Callable[[str], bool]) -> None:
 def capture(moment: str) -> None:
     """Keep what every terminal shows."""
     for size in SIZES:
-        ansi = tmux("capture-pane", "-t", session(size), "-e", "-p")
+        ansi = tmux("capture-pane", "-t", session(size), "-e", "-N", "-p")
         path = IMAGES / capture_name(size, moment)
         path.write_text(svg_of(ansi, size[0]), encoding="utf-8")
         sys.stdout.write(f"{path}\n")
@@ -97,10 +99,17 @@ def capture(moment: str) -> None:
 
 @contextmanager
 def feeding(port: int, seed: int) -> Iterator[FeedServer]:
-    """A server over a lively log."""
-    log = GeneratedLog(seed=seed, lines_per_second=LINES_PER_SECOND)
-    with FeedServer(port=port) as server, LogFeed(server, [log]):
+    """A server over lively logs."""
+    logs = [GeneratedLog(seed=seed + n, lines_per_second=LINES_PER_SECOND) for n in range(4)]
+    with FeedServer(port=port) as server, LogFeed(server, logs):
         yield server
+
+
+def show_life(server: FeedServer) -> None:
+    """Wait until there is something to see, and see to it that there is an alert."""
+    wait_until(lambda text: LIVELY.search(text) is not None)
+    server.publish({"type": "system_alert", "data": {"message": ALERT, "severity": "warning"}})
+    wait_until(lambda text: ALERT in text)
 
 
 def main() -> None:
@@ -108,12 +117,12 @@ def main() -> None:
     with ExitStack() as stack:
         with feeding(0, seed=7) as server:
             stack.enter_context(watching(server.url))
-            wait_until(lambda text: "latency" in text and "Alerts · none yet" not in text)
+            show_life(server)
             capture("connected")
-        wait_until(lambda text: "UNAVAILABLE" in text)
+        wait_until(lambda text: re.search("UNAVAILABLE.*outage declared [2-9]", text, re.DOTALL) is not None)
         capture("outage")
-        with feeding(server.port, seed=11):
-            wait_until(lambda text: "CONNECTED" in text and "reconnects 1" in text and "latency" in text)
+        with feeding(server.port, seed=11) as server:
+            show_life(server)
             capture("after")
 
 
