@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ca-file", type=readable_file, metavar="F", help="PEM file of the authorities to trust")
     parser.add_argument("--proxy", metavar="URL", help="proxy, or 'direct' for none")
+    # Under another program's roof the options that are not given come from that program's settings.
+    parser.set_defaults(make_config=ClientConfig.from_env)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +66,7 @@ def _config(args: argparse.Namespace) -> ClientConfig:
         warnings.simplefilter("always")
         try:
             # A slow reader of the output makes the feed wait instead of losing events.
-            config = ClientConfig.from_env(**options, overflow="block")
+            config: ClientConfig = args.make_config(**options, overflow="block")
         except ConfigError as error:
             raise Failure(Exit.USAGE, str(error)) from None
     for doubt in doubts:
