@@ -306,6 +306,7 @@ class Engine:
             threads=self.threads,
             announcer=self._announcer,
             ended=self.store.end,
+            changed=self.store.wake,
         )
         run = _Run(inbox, supervisor)
         run.thread = self.threads.start("reconnect", partial(self._live, run, previous))

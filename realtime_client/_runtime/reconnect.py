@@ -129,6 +129,7 @@ class Supervisor:
         attempts: The account of attempts.
         hub, board, counters, clock, threads, announcer: What the threads share.
         ended: Called when the run has ended or given up, with the error for those who wait.
+        changed: Called when there is another status.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class Supervisor:
         threads: Threads,
         announcer: Announcer,
         ended: Callable[[RealtimeError], None],
+        changed: Callable[[], None],
     ) -> None:
         self._inbox = inbox
         self._config = config
@@ -161,6 +163,7 @@ class Supervisor:
         self._threads = threads
         self._announcer = announcer
         self._ended_for_now = ended
+        self._changed = changed
         self._machine = Machine()
         self._generations = 0
         self._current: _Generation | None = None
@@ -484,6 +487,7 @@ class Supervisor:
 
     def _tell_change(self, change: StatusChange) -> None:
         self._hub.tell(Notice(Topic.STATUS, change))
+        self._changed()
 
     def _answer(self, error: RealtimeError | None) -> None:
         waiting, self._waiting = self._waiting, []
