@@ -1,7 +1,8 @@
 """One page's stream: what a broadcast has for it, heartbeats, and an end; for threads and for an event loop.
 
 The first thing that goes out is a heartbeat, so that a page that is up to date knows at once that it is heard. Its
-``data`` has ``every``, the spacing of heartbeats in seconds, and ``asOf``, when the feed was last heard from.
+``data`` has ``every``, the spacing of heartbeats in seconds; ``asOf``, when the feed was last heard from; and ``now``, so that
+the page can tell how far its own clock is off.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import queue
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Self
 
+from realtime_client.events import wire_value
 from realtime_client.patience import SteadyQueue
 from realtime_client.web.broadcast import Broadcast, Cursor, HouseIsFull
 from realtime_client.web.event_stream import encode_event, retry_after
@@ -77,7 +80,7 @@ class _Course:
         if news is None:
             return head or None
         if not news and now >= self._due:
-            news = encode_event("heartbeat", {"every": self._heartbeat, "asOf": self._as_of()})
+            news = self._beat()
         if news:
             self._due = now + self._heartbeat
             if self._brief:
@@ -89,8 +92,13 @@ class _Course:
         with contextlib.suppress(HouseIsFull):
             self._cursor = self._broadcast.join(self._last_event_id, self._ring)
         self._ends_at = now + LIFETIME * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, hides nothing
-        self._due = now + (BRIEF_WAIT if self._brief else 0.0)
-        return retry_after(BRIEF_RETRY if self._brief else random.uniform(*RETRY))  # noqa: S311 - as above
+        self._due = now + (BRIEF_WAIT if self._brief else self._heartbeat)
+        retry = BRIEF_RETRY if self._brief else random.uniform(*RETRY)  # noqa: S311 - as above
+        return retry_after(retry) + self._beat()
+
+    def _beat(self) -> bytes:
+        now = wire_value(datetime.now(UTC))
+        return encode_event("heartbeat", {"every": self._heartbeat, "asOf": self._as_of(), "now": now})
 
     def patience(self) -> float:
         """Seconds until there is something to take even without news."""
