@@ -17,7 +17,7 @@ from django.test import Client, override_settings
 
 from realtime_client import ConnectionState, NewAnomaly, RealtimeClient, StatusChange
 from realtime_client.integrations.django import realtime, signals
-from realtime_client.integrations.django.client import is_due
+from realtime_client.integrations.starting import is_due
 from realtime_client.testing import FakeServer, refuse
 from tests.client.recording import alert, anomaly
 

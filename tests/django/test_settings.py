@@ -110,6 +110,7 @@ def test_a_token_file_is_read_for_each_attempt(tmp_path: Path) -> None:
         ({"URL": URL, "DASHBOARD": "yes"}, Kind.VALUE, ["DASHBOARD: 'yes'", "True or False"]),
         ({"URL": URL, "DASHBOARD_TEST": 7}, Kind.VALUE, ["DASHBOARD_TEST: 7", "'staff', 'authenticated', 'anyone'"]),
         ({"URL": URL, "DASHBOARD_TEST": "stuff"}, Kind.IMPORT, ["DASHBOARD_TEST", "'stuff'"]),
+        ({"URL": URL, "TITLE": ""}, Kind.VALUE, ["TITLE: ''", "a text that is not empty"]),
         ({"URL": URL, "MAX_STREAMS": 0}, Kind.VALUE, ["MAX_STREAMS: 0", "a whole number of at least 1"]),
         ({"URL": URL, "url": URL}, Kind.VALUE, ["URL: is given twice"]),
         ({"URL": URL, "TOKEN": "t", "TOKEN_FILE": "/t"}, Kind.VALUE, ["TOKEN_FILE: cannot be given together"]),

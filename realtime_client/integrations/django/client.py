@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime_client import ClientConfig, ConnectionState, ConnectionStatus, DashboardStore, RealtimeClient
+from realtime_client import DashboardStore, RealtimeClient
 from realtime_client.integrations.django import signals
 from realtime_client.integrations.django.conf import NAME, Autostart, Settings, read_settings
+from realtime_client.integrations.starting import is_due
 from realtime_client.web import Dashboard
 
-__all__ = ["Realtime", "is_due", "realtime"]
+__all__ = ["Realtime", "realtime"]
 
 T = TypeVar("T")
 
@@ -92,18 +92,6 @@ class Realtime:
 
     def _make_dashboard(self) -> Dashboard:
         return Dashboard(lambda: self.client, max_streams=self.settings.max_streams)
-
-
-def is_due(status: ConnectionStatus, config: ClientConfig) -> bool:
-    """Whether a client should be connected by whoever asks for it.
-
-    One that was never started; and one that had to give up at its first attempts: whoever runs a server would
-    otherwise have to restart it once the address, the certificate or the token is right.
-    """
-    if status.state is ConnectionState.FAILED:
-        waited = (datetime.now(UTC) - status.since).total_seconds()
-        return not config.give_up and waited >= config.fatal_retry_delay
-    return status.state is ConnectionState.IDLE
 
 
 realtime = Realtime()

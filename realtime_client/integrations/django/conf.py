@@ -68,6 +68,7 @@ class Settings:
         events: Classes of the server's own message types, by their names on the wire.
         dashboard: Whether the dashboard and its stream are served.
         dashboard_test: Who may see them: ``"staff"``, ``"authenticated"``, ``"anyone"``, or a function of the request.
+        title: What the page is called.
         max_streams: Pages that one process keeps up to date; a further one is told that the house is full.
     """
 
@@ -76,6 +77,7 @@ class Settings:
     events: Mapping[str, type] = attrs.field(factory=dict)
     dashboard: bool = False
     dashboard_test: str | Callable[[Any], bool] = "staff"
+    title: str = "Realtime feed"
     max_streams: int = 50
 
 
@@ -220,6 +222,12 @@ class _Reading:
                 name, value, f"{', '.join(map(repr, words))}, or a function of the request, or its dotted path"
             )
 
+    def _take_title(self, name: str, value: Any) -> None:
+        if isinstance(value, str) and value:
+            self._own[name] = value
+        else:
+            self._refuse(name, value, "a text that is not empty")
+
     def _take_max_streams(self, name: str, value: Any) -> None:
         if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
             self._own[name] = value
@@ -232,6 +240,7 @@ OWN: dict[str, Callable[[_Reading, str, Any], None]] = {
     "events": _Reading._take_events,
     "dashboard": _Reading._take_dashboard,
     "dashboard_test": _Reading._take_dashboard_test,
+    "title": _Reading._take_title,
     "max_streams": _Reading._take_max_streams,
 }
 """The options that are not the client's, and how each is read."""

@@ -69,7 +69,7 @@ def _check_enabled() -> None:
 def dashboard(request: HttpRequest) -> HttpResponse:
     """The page; whoever is not logged in is sent to ``LOGIN_URL``."""
     urls = {name: reverse("realtime:file", args=[name]) for name in FILES}
-    body = page(title="Realtime feed", stream_url=reverse("realtime:stream"), file_urls=urls)
+    body = page(title=realtime.settings.title, stream_url=reverse("realtime:stream"), file_urls=urls)
     return HttpResponse(body, headers=PAGE_HEADERS)
 
 

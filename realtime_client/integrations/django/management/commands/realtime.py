@@ -21,6 +21,7 @@ COMMANDS = {
     "listen": (listen, "follow the feed and send the signals, until Ctrl-C or SIGTERM"),
     "tail": (tail, "follow the feed and print its events"),
 }
+SETTINGS = "What is not given here is taken from REALTIME_CLIENT in the settings, not from the environment."
 HELP = "follow the feed that REALTIME_CLIENT names; each command has its own --help"
 
 
@@ -36,7 +37,7 @@ class Command(BaseCommand):
             command = commands.add_parser(
                 name,
                 help=summary,
-                description=module.DESCRIPTION,
+                description=f"{module.DESCRIPTION}\n\n{SETTINGS}",
                 formatter_class=argparse.RawDescriptionHelpFormatter,
                 allow_abbrev=False,  # --token SECRET must not be read as --token-file
             )
