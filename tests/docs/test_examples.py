@@ -131,7 +131,7 @@ def test_commands_are_found() -> None:
         $ pip install realtime-client
         """
     )
-    found = commands(Example("page.md", 1, "console", code, endless=False))
+    found = commands(Example("page.md", 1, "console", code, ""))
     assert [" ".join(command.split()) for command in found] == [
         "realtime-client demo --count 3",
         "REALTIME_TOKEN=x realtime-client tail | head -3",
