@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-__all__ = ["FILE_HEADERS", "PAGE_HEADERS", "STREAM_HEADERS", "from_elsewhere"]
+__all__ = ["FILE_HEADERS", "PAGE_HEADERS", "STREAM_HEADERS", "Headers", "from_elsewhere"]
 
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -46,11 +46,18 @@ FILE_HEADERS: Final[Mapping[str, str]] = MappingProxyType({"Cache-Control": "no-
 """Of script and style sheet, which have an ``ETag``."""
 
 
-def from_elsewhere(headers: Mapping[str, str], host: str, *, page: bool) -> bool:
+class Headers(Protocol):
+    """What every framework's headers can do."""
+
+    def get(self, name: str, /) -> str | None:
+        """A header's value, whatever the case of its name."""
+
+
+def from_elsewhere(headers: Headers, host: str, *, page: bool) -> bool:
     """Whether a browser asks on behalf of another site, which is to be refused with 403.
 
     Args:
-        headers: The request's, with case-insensitive look-up, of which ``Sec-Fetch-*`` and ``Origin`` are asked for.
+        headers: The request's, of which ``Sec-Fetch-*`` and ``Origin`` are asked for.
         host: The request's ``Host``.
         page: Whether the page is asked for, to which another site may well link.
     """

@@ -13,6 +13,7 @@ from flask.cli import with_appcontext
 from realtime_client import ClientConfig
 from realtime_client.cli import tail
 from realtime_client.cli.ending import run_to_end
+from realtime_client.integrations.flask.settings import Settings
 
 __all__ = ["commands"]
 
@@ -49,7 +50,7 @@ def _add(name: str, module: Any, summary: str) -> None:
 
 
 def _app_config(**overrides: Any) -> ClientConfig:
-    settings = current_app.extensions["realtime_client"].settings
+    settings: Settings = current_app.extensions["realtime_client"].settings
     return attrs.evolve(settings.client, **overrides)
 
 

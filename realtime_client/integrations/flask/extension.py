@@ -162,7 +162,7 @@ class Realtime:
 
     def _state(self, app: Flask | None = None) -> _State:
         app = app or current_app._get_current_object()  # type: ignore[attr-defined]
-        state = app.extensions.get(NAME)
+        state: _State | None = app.extensions.get(NAME)
         if state is None or state.extension is not self:
             raise RuntimeError(f"init_app() of this Realtime was not called with the application {app.name!r}")
         return state

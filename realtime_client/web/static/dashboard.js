@@ -210,7 +210,7 @@ const figures = Object.entries(FIGURES).map(([name, figure]) => {
   chart.append(line);
   const card = element("div", "figure");
   card.append(element("dt", "", figure.title), value, chart);
-  const unit = element("dd", "quiet", figure.counts ? "new, over two minutes" : "over two minutes");
+  const unit = element("dd", "quiet", figure.counts ? "new ones, two minutes" : "two minutes");
   card.append(unit);
   byId("figures").append(card);
   return { name, ...figure, value, line, last: null, current: null, samples: [] };
@@ -313,9 +313,11 @@ function makeRow(log) {
     level: element("span", "level"),
     source: element("span", "source"),
     message: element("span", "message"),
-    score: element("span", "score"),
+    score: element("span", "number"),
   };
-  summary.append(parts.time, " ", parts.level, " ", parts.source, " ", parts.message, " ", parts.score);
+  const score = element("span", "score");
+  score.append(element("span", "unit", "score "), parts.score);
+  summary.append(parts.time, " ", parts.level, " ", parts.source, " ", parts.message, " ", score);
   const body = element("div", "detail");
   details.append(summary, body);
   item.append(details);
@@ -337,7 +339,7 @@ function updateRow(row, log) {
   row.parts.level.dataset.level = log.level.toLowerCase();
   setText(row.parts.source, log.source);
   setText(row.parts.message, log.message);
-  setText(row.parts.score, `score ${fraction.format(log.score ?? 0)}`);
+  setText(row.parts.score, fraction.format(log.score ?? 0));
   addLevel(log.level);
   row.words = `${log.level} ${log.source} ${log.message}`.toLowerCase();
   filterRow(row);
