@@ -1,8 +1,8 @@
 """One page's stream: what a broadcast has for it, heartbeats, and an end; for threads and for an event loop.
 
-The first thing that goes out is a heartbeat, so that a page that is up to date knows at once that it is heard. Its
-``data`` has ``every``, the spacing of heartbeats in seconds; ``asOf``, when the feed was last heard from; and ``now``, by
-which the page tells how far its own clock is off.
+The first thing that goes out is a heartbeat, so that a page that is up to date knows at once that it is heard. Its data
+are ``every``, the spacing of heartbeats in seconds; ``asOf``, when the feed was last heard from; and ``now``, by which
+the page tells how far its own clock is off.
 """
 
 from __future__ import annotations

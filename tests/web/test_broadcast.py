@@ -200,12 +200,14 @@ def test_a_connection_that_begins_while_the_thread_ends(
 ) -> None:
     """Its first word finds the thread alive, which has seen the end, and is about to show it and to end as well."""
     page = visit().wait_for_state("connected")
-    again = threading.Event()
+    again, ends = threading.Event(), list[Picture]()
     client.on_status(lambda change: again.set() if change.current.connected else None)  # told after the broadcast is
     publish = Broadcast._publish
 
     def connect_meanwhile(self: Broadcast, picture: Picture) -> None:
-        if picture.status.state is ConnectionState.CLOSED and not again.is_set():
+        if picture.status.state is ConnectionState.CLOSED:
+            ends.append(picture)
+        if len(ends) == 2:  # the first look was for the change of the status, this one is for the end of waiting
             client.connect(wait=False)
             assert again.wait(PATIENCE)
         publish(self, picture)
