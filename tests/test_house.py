@@ -326,9 +326,16 @@ def test_the_core_is_told_the_time() -> None:
 
 # 3. Threads
 
-STARTERS = ("_runtime/threads.py", "transports/errands.py", "demo/", "testing/", "web/broadcast.py")
-"""Where threads are made: the client's own, the disposable ones, those of the embedded and the scripted server, and the
-one that feeds the pages."""
+STARTERS = (
+    "_runtime/threads.py",
+    "transports/errands.py",
+    "demo/",
+    "testing/",
+    "web/broadcast.py",
+    "integrations/gunicorn.py",
+)
+"""Where threads are made: the client's own, the disposable ones, those of the embedded and the scripted server, the one
+that feeds the pages, and the one that sees a worker stop."""
 
 
 def threads_made(tree: ast.Module) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ The integrations for Flask and Django, and ``realtime-client demo --web``, are t
     page(title=..., stream_url=..., file_urls={name: url for name in FILES})   # bytes; headers: PAGE_HEADERS
     static_file("dashboard.js")                      # .body, .media_type, .etag; headers: FILE_HEADERS
 
-    dashboard.open_streams, dashboard.end_streams()
+    dashboard.open_streams, dashboard.end_streams(), end_all_streams()
 
 The request's ``Last-Event-ID`` header, or the query's ``last_event_id`` (a page that opens a new stream cannot set the
 header), is where a stream goes on. Its events:
@@ -27,7 +27,7 @@ header), is where a stream goes on. Its events:
 ==============  ======================================================================================================
 """
 
-from realtime_client.web.dashboard import Dashboard
+from realtime_client.web.dashboard import Dashboard, end_all_streams
 from realtime_client.web.headers import FILE_HEADERS, PAGE_HEADERS, STREAM_HEADERS, from_elsewhere
 from realtime_client.web.page import FILES, StaticFile, page, static_file
 
@@ -38,6 +38,7 @@ __all__ = [
     "STREAM_HEADERS",
     "Dashboard",
     "StaticFile",
+    "end_all_streams",
     "from_elsewhere",
     "page",
     "static_file",

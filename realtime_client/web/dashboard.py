@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,9 @@ from realtime_client.events import wire_value
 from realtime_client.web.broadcast import Broadcast
 from realtime_client.web.stream import AsyncStream, Stream
 
-__all__ = ["Dashboard"]
+__all__ = ["Dashboard", "end_all_streams"]
+
+_dashboards: weakref.WeakSet[Dashboard] = weakref.WeakSet()
 
 
 class Dashboard:
@@ -31,6 +34,7 @@ class Dashboard:
         self._heartbeat = heartbeat
         # By process: what a parent has, its threads and locks, is of no use after a fork. Single steps, so no lock.
         self._broadcasts: dict[int, Broadcast] = {}
+        _dashboards.add(self)
 
     def stream(self, last_event_id: str | None = None, *, brief: bool = False) -> Stream:
         """A stream for WSGI: an iterator of bytes, which blocks its thread between them. It must be closed.
@@ -71,3 +75,9 @@ class Dashboard:
     def _terms(self, broadcast: Broadcast) -> dict[str, Any]:
         store = broadcast.client.store
         return {"heartbeat": self._heartbeat, "as_of": lambda: wire_value(store.snapshot().as_of)}
+
+
+def end_all_streams() -> None:
+    """End all streams of this process, whichever dashboard they are of; for a server that stops."""
+    for dashboard in tuple(_dashboards):
+        dashboard.end_streams()
