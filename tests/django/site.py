@@ -54,17 +54,17 @@ def site_environment(extra: Mapping[str, str]) -> dict[str, str]:
     return environment({**always, "DJANGO_SETTINGS_MODULE": "project.settings", **extra})
 
 
-def manage(*args: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def manage(*args: str, env: Mapping[str, str]) -> None:
     """Run ``manage.py`` to its end; it must succeed."""
-    return subprocess.run(
-        [sys.executable, "manage.py", *args],
-        cwd=SITE,
-        env=site_environment(env),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
+    run(sys.executable, "manage.py", *args, env=env)
+
+
+def run(*command: str, env: Mapping[str, str], folder: Path = SITE) -> None:
+    """Run a program to its end; it must succeed."""
+    done = subprocess.run(
+        command, cwd=folder, env=site_environment(env), capture_output=True, text=True, timeout=PATIENCE, check=False
     )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 class Served:
@@ -197,6 +197,21 @@ class EventStream:
                 event = {}
             else:
                 event = {}
+
+    def connected(self) -> str:
+        """Wait until the page shows the feed as connected; the id of the event that said so."""
+        for _, picture, event_id in self:
+            if picture.get("status", {}).get("state") == "connected":
+                assert event_id is not None
+                return event_id
+        raise AssertionError("the stream ended without being connected")
+
+    def log(self, wanted: str) -> None:
+        """Wait until the page has a log."""
+        for _, picture, _ in self:
+            if any(wanted == (entry.get("log") or entry)["id"] for entry in picture.get("logs", ())):
+                return
+        raise AssertionError(f"the stream ended without {wanted}")
 
     def until(self, *names: str) -> tuple[str, Any, str | None]:
         """Wait for the next event with one of some names."""
