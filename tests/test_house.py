@@ -108,7 +108,7 @@ TABLE = {
     "cli": Place(ours=PUBLIC | {PACKAGE, "demo"}),
     # msgspec is how a page's frames are encoded: JSON without coercions, NaN as null, ten times as fast.
     "web": Place(ours=PUBLIC | {PACKAGE}, libraries=names("attrs msgspec")),
-    "integrations": Place(ours=PUBLIC | {PACKAGE, "cli", "web"}, libraries=names("asgiref attrs django")),
+    "integrations": Place(ours=PUBLIC | {PACKAGE, "cli", "web"}, libraries=names("asgiref attrs click django flask")),
     "testing": Place(
         ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake _runtime.clock transports.base"),
         libraries=names("attrs pytest"),

@@ -45,7 +45,9 @@ def _add(name: str, module: Any, summary: str) -> None:
         )
         module.add_arguments(parser)
         parser.set_defaults(make_config=_app_config)
-        args = parser.parse_args(arguments)
+        args, strange = parser.parse_known_args(arguments)
+        if strange:  # without its value, which might be a secret
+            parser.error(f"unknown argument {strange[0].partition('=')[0]}")
         context.exit(run_to_end(lambda: int(module.run(args)), parser.prog))
 
 
