@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,3 +202,19 @@ def test_checks_of_a_deployment(
 
 def test_the_settings_are_those_of_the_project() -> None:
     assert realtime.settings.client.url == URL
+
+
+def test_a_missing_django_is_said_in_one_sentence() -> None:
+    program = "import sys; sys.modules['django'] = None; import realtime_client.integrations.django"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    name, _, words = done.stderr.splitlines()[-1].partition(": ")
+    assert name == "ImportError"
+    assert words == "realtime_client.integrations.django needs Django: pip install 'realtime-client[django]'"
+
+
+def test_importing_the_integration_configures_nothing() -> None:
+    program = "import sys, realtime_client.integrations.django; print('django.contrib.auth.models' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=50, check=True
+    )
+    assert done.stdout == "False\n"
