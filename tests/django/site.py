@@ -215,10 +215,12 @@ class EventStream:
 
     def until(self, *names: str) -> tuple[str, Any, str | None]:
         """Wait for the next event with one of some names."""
+        seen = []
         for event in self:
             if event[0] in names:
                 return event
-        raise AssertionError(f"the stream ended without {names}")
+            seen.append(event[0])
+        raise AssertionError(f"the stream ended without {names}; it had {seen}")
 
 
 def wait_until(look: Any, what: str, timeout: float = PATIENCE) -> Any:
