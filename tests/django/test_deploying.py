@@ -93,8 +93,9 @@ def test_a_worker_that_is_replaced_connects_again(env: dict[str, str], server: F
             served.process.send_signal(signal.SIGHUP)
             assert not [event for event in page if event[0] != "heartbeat"]  # it ends, and promptly
         with visitor.stream(**{"Last-Event-ID": before}) as page:
-            assert page.until("snapshot", "reset", "change")[0] == "reset"
-        server.wait_for_connection(2, timeout=PATIENCE)
+            server.wait_for_connection(2, timeout=PATIENCE)
+            server.send(anomaly(2))
+            assert page.until("snapshot", "reset")[0] == "reset"
 
 
 BROKER = """

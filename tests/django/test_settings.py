@@ -17,7 +17,7 @@ from django.test import override_settings
 
 from realtime_client.config import TokenFile
 from realtime_client.integrations.django import Realtime, realtime
-from realtime_client.integrations.django.conf import Autostart, Kind, Settings, read
+from realtime_client.integrations.django.conf import Kind, Settings, read
 
 URL = "ws://127.0.0.1:9/ws"
 
@@ -57,7 +57,7 @@ def only_fault(given: object) -> tuple[Kind, str]:
 def test_the_address_is_enough() -> None:
     settings = settings_of()
     assert settings.client.url == URL
-    assert settings.autostart is Autostart.FIRST_USE
+    assert settings.autostart == "first_use"
     assert settings.dashboard is False
     assert settings.dashboard_test == "staff"
 
@@ -92,6 +92,7 @@ def test_objects_may_be_given_themselves() -> None:
 def test_a_token_file_is_read_for_each_attempt(tmp_path: Path) -> None:
     path = tmp_path / "token"
     assert settings_of(TOKEN_FILE=str(path)).client.token == TokenFile(str(path))
+    assert settings_of(TOKEN_FILE=str(path), TOKEN=None).client.token == TokenFile(str(path))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_a_token_file_is_read_for_each_attempt(tmp_path: Path) -> None:
         ({"URL": URL, "DASHBOARD": "yes"}, Kind.VALUE, ["DASHBOARD: 'yes'", "True or False"]),
         ({"URL": URL, "DASHBOARD_TEST": 7}, Kind.VALUE, ["DASHBOARD_TEST: 7", "'staff', 'authenticated', 'anyone'"]),
         ({"URL": URL, "DASHBOARD_TEST": "stuff"}, Kind.IMPORT, ["DASHBOARD_TEST", "'stuff'"]),
-        ({"URL": URL, "TITLE": ""}, Kind.VALUE, ["TITLE: ''", "a text that is not empty"]),
+        ({"URL": URL, "TITLE": ""}, Kind.VALUE, ["TITLE: ''", "text that is not empty"]),
         ({"URL": URL, "MAX_STREAMS": 0}, Kind.VALUE, ["MAX_STREAMS: 0", "a whole number of at least 1"]),
         ({"URL": URL, "url": URL}, Kind.VALUE, ["URL: is given twice"]),
         ({"URL": URL, "TOKEN": "t", "TOKEN_FILE": "/t"}, Kind.VALUE, ["TOKEN_FILE: cannot be given together"]),

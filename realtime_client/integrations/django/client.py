@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from realtime_client import DashboardStore, RealtimeClient
 from realtime_client.integrations.django import signals
-from realtime_client.integrations.django.conf import NAME, Autostart, Settings, read_settings
+from realtime_client.integrations.django.conf import NAME, Settings, read_settings
 from realtime_client.integrations.starting import is_due
 from realtime_client.web import Dashboard
 
@@ -39,7 +39,7 @@ class Realtime:
             ImproperlyConfigured: ``REALTIME_CLIENT`` is wrong.
         """
         client = self._once("client", self._make_client)
-        if self.settings.autostart is not Autostart.OFF and is_due(client.status, client.config):
+        if self.settings.autostart != "off" and is_due(client.status, client.config):
             client.connect(wait=False)
         return client
 
@@ -66,7 +66,7 @@ class Realtime:
         """Start with the first request, where ``AUTOSTART`` says so; a receiver of ``request_started``."""
         # Wrong settings are told by the checks, and by whatever uses the feed; not by every page of the site.
         with contextlib.suppress(ImproperlyConfigured):
-            if self.settings.autostart is Autostart.FIRST_REQUEST:
+            if self.settings.autostart == "first_request":
                 _ = self.client
 
     def on_setting(self, *, setting: str, **_: Any) -> None:

@@ -12,27 +12,26 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from realtime_client import ClientConfig, ConfigError
+from realtime_client import ClientConfig, ConfigError, options
 from realtime_client.config import TokenFile
 
-__all__ = ["NAME", "Autostart", "Fault", "Kind", "Settings", "read", "read_settings"]
+__all__ = ["NAME", "Fault", "Kind", "Settings", "read", "read_settings"]
 
 NAME = "REALTIME_CLIENT"
 
 OBJECTS = frozenset({"headers", "poller", "retry_policy", "ssl_context"})
 """Options of the client for which text can only be the dotted path of what is meant."""
+OWN: Mapping[str, options.Rule] = {
+    "autostart": options.Choice(("first_use", "first_request", "off")),
+    "dashboard": options.Flag("True or False"),
+    "title": options.Text(),
+    "max_streams": options.Whole(),
+}
+"""The options that are not the client's, and what each allows."""
+FURTHER = ("token_file", "events", "dashboard_test")
+"""Those that one rule does not describe."""
+TESTS = ("staff", "authenticated", "anyone")
 OPTIONS = frozenset(field.name for field in attrs.fields(ClientConfig))
-
-
-class Autostart(enum.Enum):
-    """When a process connects."""
-
-    FIRST_USE = "first_use"
-    """When `Realtime.client` or `Realtime.store` is first asked for, by a view or by the dashboard."""
-    FIRST_REQUEST = "first_request"
-    """Besides, when the process gets its first request, so that receivers of the signals hear in every worker."""
-    OFF = "off"
-    """When ``realtime.client.connect()`` is called."""
 
 
 class Kind(enum.Enum):
@@ -64,7 +63,9 @@ class Settings:
 
     Attributes:
         client: The options of the client.
-        autostart: When a process connects.
+        autostart: When a process connects: ``"first_use"``, when `Realtime.client` or `Realtime.store` is asked for, by
+            a view or by the dashboard; ``"first_request"``, besides that with its first request, so that receivers of
+            the signals hear in every worker; or ``"off"``, when ``realtime.client.connect()`` is called.
         events: Classes of the server's own message types, by their names on the wire.
         dashboard: Whether the dashboard and its stream are served.
         dashboard_test: Who may see them: ``"staff"``, ``"authenticated"``, ``"anyone"``, or a function of the request.
@@ -73,7 +74,7 @@ class Settings:
     """
 
     client: ClientConfig
-    autostart: Autostart = Autostart.FIRST_USE
+    autostart: str = "first_use"
     events: Mapping[str, type] = attrs.field(factory=dict)
     dashboard: bool = False
     dashboard_test: str | Callable[[Any], bool] = "staff"
@@ -123,6 +124,7 @@ class _Reading:
         self.faults: list[Fault] = []
         self._options: dict[str, Any] = {}
         self._own: dict[str, Any] = {}
+        self._token_file: TokenFile | None = None
         self._seen: set[str] = set()
 
     def take(self, key: str, value: Any) -> None:
@@ -136,10 +138,17 @@ class _Reading:
             self._options[name] = self._imported(name, value) if name in OBJECTS else value
         elif name == "token_file":
             self._take_token_file(value)
+        elif name == "events":
+            self._take_events(value)
+        elif name == "dashboard_test":
+            self._take_dashboard_test(value)
         elif name in OWN:
-            OWN[name](self, name, value)
+            try:
+                self._own[name] = OWN[name].accept(value)
+            except options.Refused:
+                self._refuse(name, value, OWN[name].allowed)
         else:
-            close = difflib.get_close_matches(name, [*OPTIONS, *OWN, "token_file"], n=1)
+            close = difflib.get_close_matches(name, [*OPTIONS, *OWN, *FURTHER], n=1)
             hint = f"; did you mean {close[0].upper()}?" if close else ""
             self.faults.append(Fault(Kind.UNKNOWN, f"{NAME}: {key}: there is no such option{hint}"))
 
@@ -147,8 +156,10 @@ class _Reading:
         """The settings, unless something is wrong."""
         if "url" not in self._seen:
             self.faults.insert(0, _missing(f"{NAME}: URL is missing; allowed: where the feed is, ws:// or wss://"))
-        if {"token", "token_file"} <= self._seen:
-            self._fault(Kind.VALUE, "token_file", "cannot be given together with TOKEN")
+        if self._token_file is not None:
+            if self._options.get("token") is not None:
+                self._fault(Kind.VALUE, "token_file", "cannot be given together with TOKEN")
+            self._options["token"] = self._token_file
         try:
             client = ClientConfig.from_mapping(self._options)
         except ConfigError as error:
@@ -181,15 +192,10 @@ class _Reading:
         if not isinstance(value, str) or not value:
             self._refuse("token_file", value, "the path of a file")
         else:
-            self._options["token"] = TokenFile(value)
+            self._token_file = TokenFile(value)
 
-    def _take_autostart(self, name: str, value: Any) -> None:
-        try:
-            self._own[name] = Autostart(value)
-        except ValueError:
-            self._refuse(name, value, "one of " + ", ".join(repr(choice.value) for choice in Autostart))
-
-    def _take_events(self, name: str, value: Any) -> None:
+    def _take_events(self, value: Any) -> None:
+        name = "events"
         if not isinstance(value, Mapping):
             self._refuse(name, value, "a dict of wire names to attrs classes, or to their dotted paths")
             return
@@ -203,15 +209,9 @@ class _Reading:
             else:
                 self._refuse(name, {wire_type: given}, "wire names with attrs classes, or with their dotted paths")
 
-    def _take_dashboard(self, name: str, value: Any) -> None:
-        if isinstance(value, bool):
-            self._own[name] = value
-        else:
-            self._refuse(name, value, "True or False")
-
-    def _take_dashboard_test(self, name: str, value: Any) -> None:
-        words = ("staff", "authenticated", "anyone")
-        if value in words:
+    def _take_dashboard_test(self, value: Any) -> None:
+        name = "dashboard_test"
+        if isinstance(value, str) and value in TESTS:
             self._own[name] = value
             return
         test = self._imported(name, value)
@@ -219,28 +219,5 @@ class _Reading:
             self._own[name] = test
         elif test is not None or value is None:
             self._refuse(
-                name, value, f"{', '.join(map(repr, words))}, or a function of the request, or its dotted path"
+                name, value, f"{', '.join(map(repr, TESTS))}, or a function of the request, or its dotted path"
             )
-
-    def _take_title(self, name: str, value: Any) -> None:
-        if isinstance(value, str) and value:
-            self._own[name] = value
-        else:
-            self._refuse(name, value, "a text that is not empty")
-
-    def _take_max_streams(self, name: str, value: Any) -> None:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-            self._own[name] = value
-        else:
-            self._refuse(name, value, "a whole number of at least 1")
-
-
-OWN: dict[str, Callable[[_Reading, str, Any], None]] = {
-    "autostart": _Reading._take_autostart,
-    "events": _Reading._take_events,
-    "dashboard": _Reading._take_dashboard,
-    "dashboard_test": _Reading._take_dashboard_test,
-    "title": _Reading._take_title,
-    "max_streams": _Reading._take_max_streams,
-}
-"""The options that are not the client's, and how each is read."""
