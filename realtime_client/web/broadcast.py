@@ -16,7 +16,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from realtime_client import DashboardSnapshot, RealtimeClient, RealtimeError, Subscription
-from realtime_client.web.changes import Picture, difference, whole
+from realtime_client.web.changes import Picture, difference, status_alone, whole
 from realtime_client.web.event_stream import encode_event
 
 __all__ = ["Broadcast", "Cursor", "HouseIsFull"]
@@ -46,6 +46,7 @@ class Cursor:
         self.ring = ring
         self.position = position
         self.returning = returning
+        self.told = -1  # the newest frame of which at least the status was told
         self.ended = False
 
 
@@ -126,6 +127,11 @@ class Broadcast:
                 return None
             if self._picture is None or cursor.position == self._number:
                 return b""
+            if cursor.position is None and cursor.returning and self._picture.snapshot.version == 0:
+                # As after a restart: this process has heard nothing yet. What the page shows is old, and better than
+                # nothing, which would only make it flicker.
+                told, cursor.told = cursor.told, self._number
+                return b"" if told == self._number else encode_event("change", status_alone(self._picture))
             position, cursor.position = cursor.position, self._number
             first = self._number - len(self._frames)
             if position is not None and position >= first:

@@ -17,7 +17,7 @@ from realtime_client.events import LogEntry, SystemAlert, wire_value
 from realtime_client.status import ConnectionStatus
 from realtime_client.store import DashboardSnapshot, DashboardStats
 
-__all__ = ["ALERTS", "ROWS", "Picture", "difference", "whole"]
+__all__ = ["ALERTS", "ROWS", "Picture", "difference", "status_alone", "whole"]
 
 ROWS = 200
 """Logs on a page, the newest ones; the store may keep more."""
@@ -56,6 +56,11 @@ def whole(picture: Picture) -> dict[str, Any]:
         "logs": [_log(log) for log in picture.snapshot.recent_logs[:ROWS]],
         "alerts": [_alert(alert) for alert in picture.snapshot.alerts[:ALERTS]],
     }
+
+
+def status_alone(picture: Picture) -> dict[str, Any]:
+    """A change that tells the state of the connection, and leaves everything else as the page has it."""
+    return {"status": _status(picture.status), "asOf": wire_value(picture.snapshot.as_of)}
 
 
 def difference(before: Picture, after: Picture) -> dict[str, Any]:

@@ -123,8 +123,9 @@ def test_the_page_lives_through_the_replacement_of_its_worker(server: FakeServer
             assert all(event[0] in ("heartbeat", "change") for event in page)  # to its end
             assert time.monotonic() - began < 10
         with visitor.stream(**{"Last-Event-ID": last}) as page:
-            assert page.until("snapshot", "reset", "change")[0] == "reset"
-        server.wait_for_connection(2, timeout=PATIENCE)
+            server.wait_for_connection(2, timeout=PATIENCE)
+            server.send(anomaly(2))
+            assert page.until("snapshot", "reset")[0] == "reset"
 
 
 def test_the_reloaders_parent_does_not_connect(server: FakeServer) -> None:
@@ -141,6 +142,22 @@ def test_commands_do_not_connect(arguments: list[str], server: FakeServer) -> No
     env = {"FLASK_REALTIME_URL": server.url, "FLASK_APP": "app"}
     run(sys.executable, "-m", "flask", *arguments, env=env, folder=APP)
     assert server.attempts == ()
+
+
+def test_one_process_can_listen_for_all(server: FakeServer) -> None:
+    command = [sys.executable, "-m", "flask", "realtime", "listen"]
+    env = {"FLASK_REALTIME_URL": server.url, "FLASK_APP": "app"}
+    with serve(*command, env=env, listening="Connected: ()", folder=APP) as running:
+        assert running.stop() < 10
+        assert running.process.returncode == 143
+    env["FLASK_REALTIME_URL"] = "ws://127.0.0.1:1/ws"
+    with serve(
+        *command,
+        env={**env, "FLASK_REALTIME_GIVE_UP": "true", "FLASK_REALTIME_MAX_RECONNECT_ATTEMPTS": "0"},
+        listening="error: ()",
+        folder=APP,
+    ) as running:
+        assert running.process.wait(PATIENCE) == 4
 
 
 def test_fifty_pages_and_no_more() -> None:

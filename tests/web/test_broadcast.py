@@ -15,7 +15,7 @@ from realtime_client.web import Dashboard, broadcast, event_stream
 from realtime_client.web.broadcast import Broadcast
 from realtime_client.web.changes import Picture
 from tests.client.recording import alert, anomaly, stats
-from tests.web.pages import PATIENCE, Page, own_threads
+from tests.web.pages import PATIENCE, Page, PageModel, own_threads
 
 Visit = Callable[..., Page]
 
@@ -111,11 +111,26 @@ def test_a_page_that_is_up_to_date_gets_a_heartbeat_at_once(visit: Visit) -> Non
 @pytest.mark.parametrize(
     "last_event_id", ["other-3", "x", "-1", "é-1", "1" * 5000, "{epoch}-999", "{epoch}-", "{epoch}-²", "{epoch}--1"]
 )
-def test_a_page_that_cannot_go_on_is_reset(last_event_id: str, visit: Visit) -> None:
+def test_a_page_that_cannot_go_on_is_reset(last_event_id: str, network: MemoryTransport, visit: Visit) -> None:
     first = visit().wait_for_state("connected")
+    network.current.put(anomaly(1))
+    first.wait_for_log("log-1")
     epoch = first.reader.last_id.rpartition("-")[0]
-    again = visit(last_event_id.format(epoch=epoch)).wait_for_state("connected")
+    again = visit(last_event_id.format(epoch=epoch)).wait_for_log("log-1")
     assert again.names == ["heartbeat", "reset"]
+
+
+def test_a_page_keeps_what_it_shows_until_a_new_process_has_something(network: MemoryTransport, visit: Visit) -> None:
+    had = PageModel()
+    had.logs = [{"id": "old"}]
+    page = visit("other-3", had).wait_for_state("connected")
+    assert set(page.names) == {"heartbeat", "change"}
+    assert page.model.logs == [{"id": "old"}]
+    assert page.reader.last_id == ""  # so that it asks in the same way should it have to come back
+    network.current.put(anomaly(1))
+    page.wait_for_log("log-1")
+    assert page.names[-1] == "reset"
+    assert len(page.model.logs) == 1
 
 
 def test_a_gap_that_is_too_large_is_a_reset(
@@ -264,6 +279,8 @@ def test_another_client_has_another_broadcast(network: MemoryTransport, client: 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_has_streams_of_its_own(network: MemoryTransport, dashboard: Dashboard, visit: Visit) -> None:
     page = visit().wait_for_state("connected")
+    network.current.put(anomaly(1))
+    page.wait_for_log("log-1")
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -365,7 +365,7 @@ function fillDetail(row) {
   row.body.replaceChildren(...parts, fields);
 }
 
-// Puts a row above another one (at the end where there is none), and leaves it alone if it stands there already.
+// Puts a row above another one (at the end where that is null), and leaves it alone if it stands there already.
 function place(log, below) {
   let row = rows.get(log.id);
   if (row) updateRow(row, log);
@@ -375,7 +375,7 @@ function place(log, below) {
   }
   if (row.item.parentNode !== list || nextOf(row.item) !== below) {
     const focused = row.item.contains(document.activeElement);
-    list.insertBefore(row.item, below);
+    list.insertBefore(row.item, below ?? end());
     if (focused) row.summary.focus({ preventScroll: true });
   }
   return row;
@@ -386,6 +386,13 @@ function nextOf(item) {
   let next = item.nextSibling;
   while (next && next.classList.contains("gone")) next = next.nextSibling;
   return next;
+}
+
+// The end of what the server has as well: rows that only stay because they are read come after it.
+function end() {
+  let at = null;
+  while ((at ? at.previousSibling : list.lastChild)?.classList.contains("gone")) at = at ? at.previousSibling : list.lastChild;
+  return at;
 }
 
 // A row that somebody reads stays until it is closed.
