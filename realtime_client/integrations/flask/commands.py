@@ -13,11 +13,15 @@ from flask.cli import with_appcontext
 from realtime_client import ClientConfig
 from realtime_client.cli import tail
 from realtime_client.cli.ending import run_to_end
+from realtime_client.integrations.flask import listen
 from realtime_client.integrations.flask.settings import Settings
 
 __all__ = ["commands"]
 
-COMMANDS = {"tail": (tail, "Follow the feed and print its events.")}
+COMMANDS = {
+    "listen": (listen, "Follow the feed and call the callbacks, until Ctrl-C or SIGTERM."),
+    "tail": (tail, "Follow the feed and print its events."),
+}
 
 
 @click.group("realtime")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from realtime_client import Notification, RealtimeError
-from realtime_client.cli.exits import Exit, failure_of
 from realtime_client.cli.streams import say
 from realtime_client.integrations.django import realtime, signals
-from realtime_client.redaction import show_url
+from realtime_client.integrations.listening import listen
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -32,21 +30,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         Failure: The feed is out of reach for good: refused credentials, a certificate, an address that is none.
     """
-    client = realtime.client
-    if not args.quiet:
-        client.on_notification(_say)
-        say(f"connecting to {show_url(client.config.url)}")
-        if not any(signal.has_listeners() for signal in signals.ALL):
-            say("no receiver is connected to any of the signals: nothing will come of what is heard")
-    try:
-        client.connect(wait=False)
-        return Exit.DONE if client.join() else Exit.FAILURE
-    except RealtimeError as error:
-        raise failure_of(error, was_connected=client.metrics().connects > 0) from None
-    finally:
-        client.close()
-
-
-def _say(notification: Notification) -> None:
-    if notification.kind not in ("anomaly", "alert"):
-        say(f"{notification.title}: {notification.message}")
+    if not args.quiet and not any(signal.has_listeners() for signal in signals.ALL):
+        say("no receiver is connected to any of the signals: nothing will come of what is heard")
+    return listen(realtime.client, quiet=args.quiet)
