@@ -8,7 +8,6 @@ from typing import Any
 from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.browser import chromium
 from tests.browser.chromium import PATIENCE
 
 __all__ = ["Browser", "LivePage"]
@@ -51,13 +50,22 @@ class Browser:
         self.prefer(prefers_color_scheme="light")
 
 
-class LivePage(chromium.LivePage):
-    """The live page, opened in a browser, and more of what may be asked of it."""
+class LivePage:
+    """The live page, opened in a browser."""
 
     def __init__(self, browser: Browser, url: str) -> None:
-        super().__init__(browser.driver)
+        self.driver = browser.driver
         self.complaints()  # those of the visit before
         self.driver.get(url)
+
+    def complaints(self) -> list[str]:
+        """What the console holds against the page since it was last asked: refused by its policy, missing, uncaught."""
+        entries: list[dict[str, str]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
+
+    def text(self, selector: str) -> str:
+        """What is written in an element; read in one step, since the page may replace what is in it at any time."""
+        return str(self.run("return document.querySelector(arguments[0])?.textContent ?? ''", selector))
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a script in the page; what it returns."""
