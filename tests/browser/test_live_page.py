@@ -265,7 +265,7 @@ def test_it_is_usable_by_screen_reader(visit: Visit, feed: FeedServer, fresh: Br
     assert named("combobox") == ["Level"]
     assert named("log") == ["Alerts"]
     assert {"main", "banner", "search"} <= {n.get("role", {}).get("value") for n in tree}
-    assert any("ERROR shop one score 0.9" in name for name in named("DisclosureTriangle")), named("DisclosureTriangle")
+    assert any("ERROR shop one score 0.90" in name for name in named("DisclosureTriangle")), named("DisclosureTriangle")
     politeness = "return [...document.querySelectorAll('[role=status]')].map((e) => e.id)"
     assert page.run(politeness) == ["state", "trouble", "announcer"]
     # What was there at first is no news; what comes later is read out.

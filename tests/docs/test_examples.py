@@ -48,6 +48,8 @@ def test_console_examples(example: Example, command: str, feed: FeedServer, log_
     command = command.replace(REAL_LOG, str(log_file)).replace(FEED_URL, feed.url)
     if " serve" in command and "--port" not in command:
         command += " --port 0"
+    if " --web" in command and "--web-port" not in command:
+        command += " --web-port 0"
     with subprocess.Popen(
         [sys.executable, "-c", LAUNCHER, f"exec {command}" if example.endless else command],
         cwd=log_file.parent,

@@ -168,7 +168,7 @@ function showState() {
   tick();
 }
 
-// What moves with every second stands beside the state, where no screen reader is told of it.
+// What moves with every second stands beside the state: there to be read, but not read out each time.
 function tick() {
   let text = "";
   if (page.dataset.page === "live" && status) {
@@ -200,6 +200,7 @@ const FIGURES = {
 };
 const whole = new Intl.NumberFormat();
 const fraction = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
+const score = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const percent = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 2 });
 
 const figures = Object.entries(FIGURES).map(([name, figure]) => {
@@ -315,9 +316,9 @@ function makeRow(log) {
     message: element("span", "message"),
     score: element("span", "number"),
   };
-  const score = element("span", "score");
-  score.append(element("span", "unit", "score "), parts.score);
-  summary.append(parts.time, " ", parts.level, " ", parts.source, " ", parts.message, " ", score);
+  const scored = element("span", "score");
+  scored.append(element("span", "unit", "score "), parts.score);
+  summary.append(parts.time, " ", parts.level, " ", parts.source, " ", parts.message, " ", scored);
   const body = element("div", "detail");
   details.append(summary, body);
   item.append(details);
@@ -339,7 +340,7 @@ function updateRow(row, log) {
   row.parts.level.dataset.level = log.level.toLowerCase();
   setText(row.parts.source, log.source);
   setText(row.parts.message, log.message);
-  setText(row.parts.score, fraction.format(log.score ?? 0));
+  setText(row.parts.score, score.format(log.score ?? 0));
   addLevel(log.level);
   row.words = `${log.level} ${log.source} ${log.message}`.toLowerCase();
   filterRow(row);
