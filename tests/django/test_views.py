@@ -104,11 +104,14 @@ def test_whoever_is_not_logged_in_is_sent_to_the_login(enabled: FakeServer) -> N
     assert enabled.attempts == ()
 
 
-def test_an_inactive_user_sees_nothing(enabled: FakeServer) -> None:
-    client = logged_in(is_staff=True)
-    User.objects.filter(is_staff=True).update(is_active=False)
-    assert client.get(STREAM).status_code == 403
-    User.objects.update(is_active=True)
+@pytest.mark.parametrize("backend", ["ModelBackend", "AllowAllUsersModelBackend"])
+def test_an_inactive_user_sees_nothing(backend: str, enabled: FakeServer) -> None:
+    with override_settings(AUTHENTICATION_BACKENDS=[f"django.contrib.auth.backends.{backend}"]):
+        client = logged_in(is_staff=True)
+        User.objects.filter(is_staff=True).update(is_active=False)
+        assert client.get(STREAM).status_code == 403
+        User.objects.update(is_active=True)
+        assert client.get(PAGE).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from asgiref.sync import SyncToAsync, sync_to_async
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
-from django.db.transaction import non_atomic_requests
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -84,8 +83,6 @@ def file(request: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse(found.body, content_type=found.media_type, headers=FILE_HEADERS)
 
 
-# Not in a transaction: one that is open as long as a page would hold back the database's clean-up.
-@non_atomic_requests
 @require_GET
 @_guarded(is_page=False)
 def stream(request: HttpRequest) -> StreamingHttpResponse:
