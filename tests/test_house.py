@@ -104,7 +104,9 @@ TABLE = {
         ours=(PUBLIC - {"client", "handles"}) | names("_core _runtime transports"), libraries=names("attrs")
     ),
     "handles": Place(ours=PUBLIC | names("_core _runtime transports"), libraries=names("attrs")),
-    "demo": Place(ours=PUBLIC | {PACKAGE, "web"} | names("_core.frames _core.handshake"), libraries=names("attrs msgspec")),
+    "demo": Place(
+        ours=PUBLIC | {PACKAGE, "web"} | names("_core.frames _core.handshake"), libraries=names("attrs msgspec")
+    ),
     "cli": Place(ours=PUBLIC | {PACKAGE, "demo"}),
     # msgspec is how a page's frames are encoded: JSON without coercions, NaN as null, ten times as fast.
     "web": Place(ours=PUBLIC | {PACKAGE}, libraries=names("attrs msgspec")),
