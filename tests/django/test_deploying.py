@@ -116,7 +116,7 @@ def celery(folder: Path, blocks: Sequence[str], env: dict[str, str]) -> Iterator
     broker = BROKER.format(transport={**ends, "control_folder": str(folder / "control")})
     code = "".join(blocks) + broker
     (folder / "reports.py").write_text(code.replace("@app.task", '@app.task(name="report")'))
-    paths = os.pathsep.join([str(folder), str(SITE)])
+    paths = os.pathsep.join([str(folder), str(SITE), os.environ.get("PYTHONPATH", "")])
     env = {**env, "PYTHONPATH": paths, "C_FORCE_ROOT": "1"}
     (command,) = [command for command in COMMANDS if command.startswith("celery")]
     listening = r"celery@\S+ ready()"
