@@ -160,6 +160,7 @@ class DashboardStore:
         # Guards everything below.
         self._lock = threading.Lock()
         self._waiters: set[SteadyQueue[None]] = set()  # the wakers of those in wait_for()
+        self._wakes = 0  # how often they had reason to look
         # The newest logs by id; a batch may add more than the limit, and is cut back at its end.
         self._recent: dict[str, Entry] = {}
         # Whether they stand in their order, oldest first, as they come from most feeds: then nothing need be sorted.
@@ -228,8 +229,8 @@ class DashboardStore:
     ) -> DashboardSnapshot:
         """Block until the predicate is true of a snapshot, and return that snapshot.
 
-        The predicate runs on the calling thread, under no lock, on each new snapshot (some may be skipped, so a
-        transient state may be missed).
+        The predicate runs on the calling thread, under no lock, on each new snapshot, and after each change of the
+        connection's status, which it may ask for as well (some may be skipped, so a transient state may be missed).
 
         Args:
             predicate: Takes a snapshot.
@@ -279,31 +280,32 @@ class DashboardStore:
             raise RuntimeError("store.wait_for() would block the client's own thread; use store.subscribe() instead")
         deadline = None if timeout is None else self._clock() + timeout
         waker: SteadyQueue[None] = SteadyQueue()
-        snapshot = self.snapshot()
+        self._awake()
+        looked = -1
         try:
-            while not predicate(snapshot):
-                while True:
-                    with self._lock:
-                        self._waiters.add(waker)
-                        latest = self._current()
-                    if latest is not snapshot:
+            while True:
+                with self._lock:
+                    self._waiters.add(waker)
+                    snapshot, wakes = self._current(), self._wakes
+                if looked != wakes:
+                    looked = wakes
+                    if predicate(snapshot):
+                        return snapshot
+                    continue
+                if (end := ended()) is not None:
+                    raise end.with_traceback(None)  # one error for many waits: each has its own trace
+                left = None if deadline is None else deadline - self._clock()
+                if left is not None and left <= 0:
+                    raise TimeoutError(f"the store did not come to the awaited state in {timeout:g} s")
+                # Not a condition: its wait() lets go of the lock and takes it again in steps of Python, and a
+                # Ctrl-C between them would leave the lock in the wrong hands.
+                for piece in pieces(None if left is None else min(left, threading.TIMEOUT_MAX)):
+                    with contextlib.suppress(queue.Empty):
+                        waker.get(timeout=piece)
                         break
-                    if (end := ended()) is not None:
-                        raise end.with_traceback(None)  # one error for many waits: each has its own trace
-                    left = None if deadline is None else deadline - self._clock()
-                    if left is not None and left <= 0:
-                        raise TimeoutError(f"the store did not come to the awaited state in {timeout:g} s")
-                    # Not a condition: its wait() lets go of the lock and takes it again in steps of Python, and a
-                    # Ctrl-C between them would leave the lock in the wrong hands.
-                    for piece in pieces(None if left is None else min(left, threading.TIMEOUT_MAX)):
-                        with contextlib.suppress(queue.Empty):
-                            waker.get(timeout=piece)
-                            break
-                snapshot = latest
         finally:
             with self._lock:
                 self._waiters.discard(waker)
-        return snapshot
 
     # Writing, by the client's threads
 
@@ -433,7 +435,7 @@ class DashboardStore:
             self._wake_waiters()
 
     def wake(self) -> None:
-        """Let everybody in `wait_for` look again at whether there is anything to wait for."""
+        """Let everybody in `wait_for` look again: at its predicate, and at whether there is anything to wait for."""
         with self._lock:
             self._wake_waiters()
 
@@ -538,6 +540,7 @@ class DashboardStore:
             self._last_at = max((at for at, _, _ in self._recent.values()), default=None)
 
     def _wake_waiters(self) -> None:
+        self._wakes += 1
         for waker in self._waiters:
             waker.put(None)
 

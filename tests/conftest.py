@@ -20,7 +20,7 @@ from hypothesis import settings
 from realtime_client import handles
 from realtime_client.testing import LockCheck
 
-STAND_INS = ("tests/runtime/", "tests/stateful/", "tests/test_store.py")
+STAND_INS = ("tests/runtime/", "tests/stateful/", "tests/test_store.py", "tests/web/")
 """Tests of single parts, whose own code stands in for the client's other parts: it may be called under a lock."""
 
 settings.register_profile("suite", print_blob=True)

@@ -501,6 +501,30 @@ def test_the_error_of_the_end_does_not_grow_with_each_wait(store: DashboardStore
     assert len(set(depths)) == 1
 
 
+def test_wake_lets_wait_for_look_again_at_the_same_state(
+    store: DashboardStore, awaited: Awaited, elsewhere: ThreadPoolExecutor
+) -> None:
+    """What the predicate asks besides may have changed: the status of the connection, for instance."""
+    beside: list[str] = []
+    waiting = elsewhere.submit(store.wait_for, lambda s: beside, PATIENCE)
+    awaited.somebody_waits()
+    beside.append("now")
+    store.wake()
+    assert waiting.result(PATIENCE) is store.snapshot()
+
+
+def test_wake_between_the_predicate_and_the_wait_is_not_missed(store: DashboardStore) -> None:
+    looks: list[int] = []
+
+    def check(_: DashboardSnapshot) -> bool:
+        looks.append(1)
+        if len(looks) == 1:
+            store.wake()
+        return len(looks) == 2
+
+    store.wait_for(check, PATIENCE)
+
+
 def test_wait_for_on_the_clients_own_thread_raises_runtime_error() -> None:
     store = DashboardStore(on_own_thread=lambda: True)
     with pytest.raises(RuntimeError, match=r"store\.wait_for\(\) would block the client's own thread"):

@@ -326,6 +326,7 @@ class Engine:
             announcer=self._announcer,
             over=lambda: self._feed_over(run),
             ended=self.store.end,
+            changed=self.store.wake,
         )
         run = _Run(inbox, supervisor)
         run.thread = self.threads.start("reconnect", partial(self._live, run, previous))

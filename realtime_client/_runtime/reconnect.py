@@ -130,6 +130,7 @@ class Supervisor:
         hub, board, counters, clock, threads, announcer: What the threads share.
         over: Called when the feed has come to its end, before the run ends because of that.
         ended: Called when the run has ended or given up, with the error for those who wait.
+        changed: Called when there is another status.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class Supervisor:
         announcer: Announcer,
         over: Callable[[], None],
         ended: Callable[[RealtimeError], None],
+        changed: Callable[[], None],
     ) -> None:
         self._inbox = inbox
         self._config = config
@@ -164,6 +166,7 @@ class Supervisor:
         self._announcer = announcer
         self._over = over
         self._ended_for_now = ended
+        self._changed = changed
         self._machine = Machine()
         self._generations = 0
         self._current: _Generation | None = None
@@ -495,6 +498,7 @@ class Supervisor:
 
     def _tell_change(self, change: StatusChange) -> None:
         self._hub.tell(Notice(Topic.STATUS, change))
+        self._changed()
 
     def _answer(self, error: RealtimeError | None) -> None:
         waiting, self._waiting = self._waiting, []

@@ -24,10 +24,12 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ca-file", type=readable_file, metavar="F", help="PEM file of the authorities to trust")
     parser.add_argument("--proxy", metavar="URL", help="proxy, or 'direct' for none")
+    # Under another program's roof the options that are not given come from that program's settings.
+    parser.set_defaults(make_config=ClientConfig.from_env)
 
 
 def config_of(args: argparse.Namespace, **options: Any) -> ClientConfig:
-    """The configuration: what was given, else what the environment says, else the defaults.
+    """The configuration: what was given, else what the environment says (or another program), else the defaults.
 
     Args:
         args: What `add_connection_arguments` added.
@@ -41,7 +43,7 @@ def config_of(args: argparse.Namespace, **options: Any) -> ClientConfig:
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always")
         try:
-            config = ClientConfig.from_env(**{**given, **options})
+            config: ClientConfig = args.make_config(**{**given, **options})
         except ConfigError as error:
             raise Failure(Exit.USAGE, str(error)) from None
     for doubt in doubts:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
-from realtime_client import ClientConfig
+from realtime_client import ClientConfig, RealtimeClient
 from realtime_client.cli.arguments import port
-from realtime_client.cli.exits import EXIT_CODES
+from realtime_client.cli.exits import EXIT_CODES, Exit, Failure
 from realtime_client.cli.following import add_output_arguments, follow
 from realtime_client.cli.progress import wait_for_history
 from realtime_client.cli.sources import add_source_arguments, describe, serving
@@ -27,13 +29,14 @@ examples:
   realtime-client demo                                       a generated log; the first incident takes some seconds
   realtime-client demo --tail /var/log/dpkg.log              the live view of a real log
   realtime-client demo --tail /var/log/dpkg.log --count 5    five anomalies of a real log
+  realtime-client demo --web                                 a live page for the browser as well
   realtime-client demo --all --output json | jq .
 
 {EXIT_CODES}"""
 
 HIDDEN = frozenset({"connection_established", "pong", "stats_update"})
 
-LINES = ("types", "all", "lines", "since", "count", "duration", "timeout", "template", "quiet")
+LINES = ("types", "all", "lines", "since", "count", "duration", "timeout", "template", "quiet", "web")
 """Options of which each asks for lines."""
 
 
@@ -41,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_source_arguments(parser)
     parser.add_argument("--port", type=port, default=0, help="port, 0 for any that is free (default: %(default)s)")
+    parser.add_argument("--web", action="store_true", help="serve a live page for a browser on this machine as well")
+    parser.add_argument("--web-port", type=port, default=8000, help="the page's port (default: %(default)s)")
     add_output_arguments(parser, hidden="figures, greetings and pongs")
 
 
@@ -69,9 +74,30 @@ def run(args: argparse.Namespace) -> int:
         wait_for_history(feed, quiet=args.quiet)
         if live:
             return show_live(ClientConfig(server.url, **WATCHING), args)
-        return follow(ClientConfig(server.url, overflow="block"), args, hidden=HIDDEN)
+        config = ClientConfig(server.url, overflow="block")
+        with _page(config, args) if args.web else nullcontext():
+            return follow(config, args, hidden=HIDDEN)
 
 
 def _asks_for_lines(args: argparse.Namespace) -> bool:
     asked = (getattr(args, name) for name in LINES)
     return args.output != "auto" or not args.follow or any(value is not None and value is not False for value in asked)
+
+
+@contextmanager
+def _page(config: ClientConfig, args: argparse.Namespace) -> Iterator[None]:
+    """Serve the live page, from a client of its own, so that a slow reader of the output does not hold it back."""
+    from realtime_client.demo.page import PageServer  # noqa: PLC0415 - as above
+
+    client = RealtimeClient(config.url, name="page")
+    server = PageServer(client, args.web_port)
+    try:
+        server.start()
+    except OSError as error:
+        raise Failure(Exit.FAILURE, f"cannot serve {server.url}: {error.strerror or error}") from None
+    try:
+        say(f"the live page is at {server.url}")
+        yield
+    finally:
+        server.close()
+        client.close()

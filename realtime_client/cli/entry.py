@@ -1,21 +1,20 @@
-"""The entry point: reads the arguments, runs the command, and turns every end into an exit code."""
+"""The entry point: reads the arguments and runs the command."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import shutil
-import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from realtime_client import __version__
 from realtime_client.cli import completion, demo, doctor, record, replay, serve, status, tail, watch
+from realtime_client.cli.ending import run_to_end
 from realtime_client.cli.environment import environment_help
-from realtime_client.cli.exits import Exit, Failure, Terminated
-from realtime_client.cli.streams import abandon_output, say
+from realtime_client.cli.exits import Exit
+from realtime_client.cli.streams import say
 
 __all__ = ["main"]
 
@@ -41,27 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; see `Exit`.
     """
-    with _sigterm_raises():
-        try:
-            code = _run(argv)
-            _flush()
-        except Failure as failure:
-            say(f"{PROGRAM}: error: {failure}")
-            code = failure.code
-        except BrokenPipeError:
-            abandon_output()
-            code = Exit.DONE
-        except OSError as error:
-            say(f"{PROGRAM}: error: {error.strerror or error}")
-            abandon_output()
-            code = Exit.FAILURE
-        except KeyboardInterrupt:
-            abandon_output()
-            code = Exit.INTERRUPTED
-        except Terminated:
-            abandon_output()
-            code = Exit.TERMINATED
-    return int(code)
+    return run_to_end(lambda: _run(argv), PROGRAM)
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -71,11 +50,6 @@ def _run(argv: Sequence[str] | None) -> int:
         return end.code if isinstance(end.code, int) else Exit.DONE
     with _logging_to_stderr(args.verbose):
         return int(args.run(args))
-
-
-def _flush() -> None:
-    if sys.stdout is not None:
-        sys.stdout.flush()
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -127,18 +101,6 @@ class _Parser(argparse.ArgumentParser):
         say(f"{self.prog}: error: {message}")
         say(f"'{self.prog} --help' says more")
         self.exit(Exit.USAGE)
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def terminate(*_: object) -> NoReturn:
-        raise Terminated
-
-    previous = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 class _SaidAloud(logging.Handler):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,27 @@ def test_others_can_connect_to_what_it_prints(log: Path, start: Start) -> None:
     ended, taken = process.interrupt(signal.SIGINT)
     assert ended == 130
     assert taken < 3.0
+
+
+def test_a_live_page_for_the_browser(log: Path, start: Start) -> None:
+    process = start("demo", "--tail", str(log), "--web", "--web-port", "0")
+    url = process.err.until("^the live page is at ").removeprefix("the live page is at ")
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert b"dashboard.js" in answer.read()
+    with urllib.request.urlopen(url + "stream", timeout=10) as stream:
+        while b"service7" not in stream.readline():
+            pass
+        ended, taken = process.interrupt(signal.SIGINT)  # with a page open
+    assert ended == 130
+    assert taken < 5.0
+
+
+def test_a_port_of_the_page_that_is_taken(log: Path, call: Call) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = call("demo", "--tail", str(log), "--web", "--web-port", str(port))
+    assert ended.code == 1
+    assert ended.err[-1] == f"realtime-client: error: cannot serve http://127.0.0.1:{port}/: Address already in use"
 
 
 def test_the_environment_does_not_lead_it_astray(log: Path, call: Call) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import datetime, timedelta
 
 import pytest
@@ -189,6 +190,19 @@ def test_store_snapshot_is_consistent_and_says_how_fresh_it_is(
     data = json.loads(json.dumps(snapshot.to_dict()))
     assert data["stats"]["anomalyCount"] == 2
     assert [log["id"] for log in data["recentLogs"]] == ["log-1", "log-2"]
+
+
+def test_store_wait_for_looks_again_when_the_status_changes(make: Make, network: MemoryTransport) -> None:
+    """Not through callbacks: one that is slow does not delay it."""
+    client = make(link_factory=network, reconnect_delay=30, reconnect_delay_max=30)
+    connect_and_settle(client)
+    release = threading.Event()
+    client.on("*", lambda _: release.wait(PATIENCE))
+    network.current.put(anomaly(1), anomaly(2))
+    client.store.wait_for(lambda s: len(s.recent_logs) == 2, PATIENCE)
+    network.current.lose()
+    client.store.wait_for(lambda _: client.status.state is ConnectionState.RECONNECTING, PATIENCE)
+    release.set()
 
 
 def test_store_counts_a_log_once_and_delivers_it_again(make: Make, network: MemoryTransport) -> None:

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["FEED_ADDRESS", "FEED_URL", "ROOT", "UNTIL_CTRL_C", "Example", "blocks", "commands", "examples", "pages"]
+__all__ = [
+    "DJANGO_SETTINGS",
+    "FEED_ADDRESS",
+    "FEED_URL",
+    "ROOT",
+    "UNTIL_CTRL_C",
+    "Example",
+    "blocks",
+    "commands",
+    "examples",
+    "pages",
+]
 
 ROOT = Path(__file__).parents[2]
 FEED_ADDRESS = "localhost:8080"
@@ -16,6 +27,8 @@ FEED_ADDRESS = "localhost:8080"
 FEED_URL = f"ws://{FEED_ADDRESS}/ws"
 UNTIL_CTRL_C = "<!-- runs until Ctrl-C -->"
 """Stands, invisible to readers, above an example that has no end of its own."""
+DJANGO_SETTINGS = "<!-- settings of a Django project -->"
+"""Stands, invisible to readers, above an example that is a settings module; what follows runs in that project."""
 FENCE = re.compile(r"^```(\S*)")
 COMMAND = re.compile(r"(?:\w+=\S+ )*(?:\.venv/bin/)?realtime-client\b.*")
 
@@ -29,14 +42,19 @@ class Example:
         line: The number of its first line, from 1.
         language: What the fence says.
         code: Its lines.
-        endless: Whether it runs until Ctrl-C.
+        mark: The line above it, which may be one of those above.
     """
 
     page: str
     line: int
     language: str
     code: str
-    endless: bool
+    mark: str
+
+    @property
+    def endless(self) -> bool:
+        """Whether it runs until Ctrl-C."""
+        return self.mark == UNTIL_CTRL_C
 
 
 def pages() -> list[str]:
@@ -64,8 +82,8 @@ def blocks(page: str) -> Iterator[Example]:
             begun = number, fence[1]
             continue
         first, language = begun
-        endless = first > 0 and lines[first - 1] == UNTIL_CTRL_C
-        yield Example(page, first + 2, language, "\n".join(lines[first + 1 : number]) + "\n", endless)
+        code = "\n".join(lines[first + 1 : number]) + "\n"
+        yield Example(page, first + 2, language, code, lines[first - 1] if first > 0 else "")
         begun = None
     assert begun is None, f"{page}: the block at line {begun[0] + 1} does not end"
 

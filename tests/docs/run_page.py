@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
-from tests.docs.examples import FEED_ADDRESS, Example, examples
+from tests.docs.examples import DJANGO_SETTINGS, FEED_ADDRESS, Example, examples
 
 SECONDS_EACH = 20.0
 LINES_UNTIL_CTRL_C = 3
@@ -58,7 +58,18 @@ def run(example: Example, names: dict[str, Any], url: str) -> None:
         run_until_ctrl_c(example, code, names)
     else:
         exec(located(example, code), names)
+        if example.mark == DJANGO_SETTINGS:
+            begin_django_project(names)
     faulthandler.cancel_dump_traceback_later()
+
+
+def begin_django_project(names: dict[str, Any]) -> None:
+    """Let what the page has set be a project's settings."""
+    import django
+    from django.conf import settings
+
+    settings.configure(**{name: value for name, value in names.items() if name.isupper()})
+    django.setup()
 
 
 def run_session(example: Example, code: str, names: dict[str, Any]) -> None:

@@ -49,6 +49,8 @@ def test_console_examples(example: Example, command: str, feed: FeedServer, log_
     command = command.replace(REAL_LOG, str(log_file)).replace(FEED_URL, feed.url)
     if " serve" in command and "--port" not in command:
         command += " --port 0"
+    if " --web" in command and "--web-port" not in command:
+        command += " --web-port 0"
     with subprocess.Popen(
         [sys.executable, "-c", LAUNCHER, f"exec {command}" if example.endless else command],
         cwd=log_file.parent,
@@ -132,7 +134,7 @@ def test_commands_are_found() -> None:
         $ pip install realtime-client
         """
     )
-    found = commands(Example("page.md", 1, "console", code, endless=False))
+    found = commands(Example("page.md", 1, "console", code, ""))
     assert [" ".join(command.split()) for command in found] == [
         "realtime-client demo --count 3",
         "REALTIME_TOKEN=x realtime-client tail | head -3",

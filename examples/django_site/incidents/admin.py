@@ -1,0 +1,7 @@
+"""The incidents in the admin."""
+
+from django.contrib import admin
+
+from incidents.models import Incident
+
+admin.site.register(Incident)

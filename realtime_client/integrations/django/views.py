@@ -1,0 +1,140 @@
+"""The dashboard: the page, its files, and the stream of server-sent events, for WSGI and for ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from contextlib import closing
+from functools import wraps
+from typing import TypeAlias
+
+from asgiref.sync import SyncToAsync, sync_to_async
+from django.core.exceptions import PermissionDenied
+from django.core.handlers.asgi import ASGIRequest
+from django.db import connections
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.views.decorators.http import condition, require_GET, require_safe
+
+from realtime_client.integrations.django.client import realtime
+from realtime_client.web import FILE_HEADERS, FILES, PAGE_HEADERS, STREAM_HEADERS, from_elsewhere, page, static_file
+from realtime_client.web.stream import AsyncStream
+
+__all__ = ["dashboard", "file", "stream"]
+
+View: TypeAlias = Callable[[HttpRequest], HttpResponseBase]
+
+
+def _may_see(request: HttpRequest) -> bool:
+    test = realtime.settings.dashboard_test
+    if callable(test):
+        return bool(test(request))
+    if test == "anyone":
+        return True
+    user = request.user
+    return user.is_authenticated and user.is_active and (test == "authenticated" or getattr(user, "is_staff", False))
+
+
+def _guarded(*, is_page: bool) -> Callable[[View], View]:
+    """Let through only those for whom the project means it."""
+
+    def guard(view: View) -> View:
+        @wraps(view)
+        def guarded(request: HttpRequest) -> HttpResponseBase:
+            _check_enabled()
+            if from_elsewhere(request.headers, request.get_host(), page=is_page):
+                raise PermissionDenied("asked for by another site")
+            if _may_see(request):
+                return view(request)
+            user = getattr(request, "user", None)
+            if is_page and user is not None and not user.is_authenticated:
+                from django.contrib.auth.views import redirect_to_login  # noqa: PLC0415 - needs the app of the users
+
+                return redirect_to_login(request.get_full_path())
+            raise PermissionDenied("not for this user")
+
+        return guarded
+
+    return guard
+
+
+def _check_enabled() -> None:
+    if not realtime.settings.dashboard:
+        raise Http404('the dashboard is off: REALTIME_CLIENT has no "DASHBOARD": True')
+
+
+@require_safe
+@_guarded(is_page=True)
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """The page; whoever is not logged in is sent to ``LOGIN_URL``."""
+    urls = {name: reverse("realtime:file", args=[name]) for name in FILES}
+    body = page(title=realtime.settings.title, stream_url=reverse("realtime:stream"), file_urls=urls)
+    return HttpResponse(body, headers=PAGE_HEADERS)
+
+
+@require_safe
+@condition(etag_func=lambda request, name: static_file(name).etag if name in FILES else None)
+def file(request: HttpRequest, name: str) -> HttpResponse:
+    """A file of the page. Not among the project's static files, so that nothing need be collected or configured."""
+    _check_enabled()
+    if name not in FILES:
+        raise Http404(name)
+    found = static_file(name)
+    return HttpResponse(found.body, content_type=found.media_type, headers=FILE_HEADERS)
+
+
+@require_GET
+@_guarded(is_page=False)
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    """The events. Under WSGI each page takes a thread of the server's, under ASGI none."""
+    _ = realtime.client  # connects, if need be; and a wrong setting is told by this view, not in the midst of a body
+    last_event_id = request.headers.get("Last-Event-ID") or request.GET.get("last_event_id")
+    body: Iterator[bytes] | AsyncIterable[bytes]
+    if isinstance(request, ASGIRequest):
+        body = _AsyncBody(last_event_id)
+    else:
+        body = _body(last_event_id, brief=not request.META.get("wsgi.multithread", True))
+    return StreamingHttpResponse(body, headers=STREAM_HEADERS)
+
+
+def _body(last_event_id: str | None, *, brief: bool) -> Iterator[bytes]:
+    _close_connections()
+    with closing(realtime.dashboard.stream(last_event_id, brief=brief)) as events:
+        yield from events
+
+
+class _AsyncBody:
+    """The same for an event loop. Has a `close`, which Django calls at the response's end, however that came about."""
+
+    def __init__(self, last_event_id: str | None) -> None:
+        self._last_event_id = last_event_id
+        self._events: AsyncStream | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await sync_to_async(_close_connections)()
+        _release_thread()
+        self._events = realtime.dashboard.async_stream(self._last_event_id)
+        async for event in self._events:
+            yield event
+
+    def close(self) -> None:
+        if self._events is not None:
+            self._events.close()
+
+
+def _close_connections() -> None:
+    """Close what session and user were read with: a page that stays open must not hold a database connection.
+
+    Called when the body begins: middleware that comes after the view is through by then.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:  # as in a test, whose transaction is its own
+            connection.close()
+
+
+def _release_thread() -> None:
+    """Let go of the thread that asgiref keeps for the request's synchronous parts until the response has ended."""
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    executor = None if context is None else SyncToAsync.context_to_thread_executor.pop(context, None)
+    if executor is not None:
+        executor.shutdown(wait=False)  # what is left to be done at the end gets a new one

@@ -1,0 +1,233 @@
+"""The extension: when it connects, whose callbacks run where, and how it lives with several applications."""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+from flask import Flask, current_app
+
+import realtime_client
+from realtime_client import ClientConfig, ConnectionState, RealtimeClient
+from realtime_client.integrations.flask import Realtime
+from realtime_client.testing import FakeServer
+from tests.client.recording import Record, anomaly
+from tests.web.pages import PATIENCE, own_threads
+
+Make = Callable[..., Flask]
+
+
+def test_nothing_connects_before_the_first_request(make: Make, server: FakeServer) -> None:
+    realtime = Realtime()
+    realtime.on("new_anomaly")(print)
+    app = make(realtime)
+    app.add_url_rule("/", "index", lambda: "hello")
+    with app.app_context():
+        pass
+    app.test_cli_runner().invoke(args=["routes"])
+    assert own_threads() == []
+    assert server.attempts == ()
+    for _ in range(3):
+        assert app.test_client().get("/").text == "hello"
+    server.wait_for_connection(1, timeout=PATIENCE)
+    assert len(server.attempts) == 1
+
+
+def test_first_use_waits_for_somebody_who_asks(make: Make, server: FakeServer) -> None:
+    realtime = Realtime()
+    app = make(realtime, REALTIME_AUTOSTART="first_use")
+    app.add_url_rule("/", "index", lambda: "hello")
+    app.add_url_rule("/store", "store", lambda: str(realtime.store.stats.anomaly_count))
+    app.test_client().get("/")
+    assert own_threads() == []
+    assert app.test_client().get("/store").text == "0"
+    server.wait_for_connection(1, timeout=PATIENCE)
+
+
+def test_off_waits_for_connect(make: Make, server: FakeServer) -> None:
+    realtime = Realtime()
+    app = make(realtime, REALTIME_AUTOSTART="off")
+    with app.app_context():
+        assert realtime.client.status.state is ConnectionState.IDLE
+        realtime.client.connect(PATIENCE)
+        assert realtime.client.is_connected
+
+
+def test_callbacks_run_in_an_application_context_of_their_own(make: Make, server: FakeServer) -> None:
+    realtime, names, told = Realtime(), Record(), Record()
+
+    @realtime.on("new_anomaly")
+    def note(event: Any) -> None:
+        names((current_app.name, event.log.id))
+
+    assert note.__name__ == "note"  # it stays the function that it was
+    realtime.on_connection_change(told)
+    for decorate in (realtime.on_status, realtime.on_notification, realtime.on_gap, realtime.on_error):
+        decorate(lambda _: None)
+    app = make(realtime)
+    with app.app_context():
+        realtime.client.connect(PATIENCE)
+    server.send(anomaly(1))
+    assert names.wait_for(1) == [("tests.flask", "log-1")]
+    assert told.wait_for(1) == [True]
+
+
+def test_a_callback_that_is_registered_late_is_called_once(make: Make, server: FakeServer) -> None:
+    realtime, early, late = Realtime(), Record(), Record()
+    realtime.on("new_anomaly")(early)
+    app = make(realtime)
+    with app.app_context():
+        realtime.client.connect(PATIENCE)
+        realtime.on("new_anomaly", own_thread=True)(late)
+        _ = realtime.client, realtime.store
+    for number in (1, 2):
+        server.send(anomaly(number))
+    assert len(early.wait_for(2)) == len(late.wait_for(2)) == 2
+
+
+def test_an_error_names_the_users_callback(make: Make, server: FakeServer) -> None:
+    realtime, errors = Realtime(), Record()
+
+    @realtime.on("new_anomaly")
+    def breaks(event: Any) -> None:
+        raise ValueError("broken")
+
+    realtime.on_error(errors)
+    app = make(realtime)
+    with app.app_context():
+        realtime.client.connect(PATIENCE)
+    server.send(anomaly(1))
+    assert "breaks" in errors.wait_for(1)[0].callback
+
+
+def test_several_applications_have_a_client_each(make: Make, server: FakeServer) -> None:
+    realtime, heard = Realtime(), Record()
+    realtime.on("new_anomaly")(lambda event: heard(current_app.config["NUMBER"]))
+    apps = [make(realtime, NUMBER=number) for number in (1, 2)]
+    clients = []
+    for app in apps:
+        with app.app_context():
+            realtime.client.connect(PATIENCE)
+            clients.append(realtime.client)
+    assert clients[0] is not clients[1]
+    server.wait_for_connection(2, timeout=PATIENCE)
+    server.send(anomaly(1))
+    assert sorted(heard.wait_for(1)) in ([1], [2], [1, 2])
+    realtime.close(apps[0])
+    assert not clients[0].is_connected
+    assert clients[1].is_connected
+    with apps[0].app_context():
+        assert realtime.client is not clients[0]
+
+
+def test_a_second_init_app_is_refused(make: Make) -> None:
+    realtime = Realtime()
+    app = make(realtime)
+    with pytest.raises(RuntimeError, match="has a Realtime extension already"):
+        realtime.init_app(app)
+
+
+def test_an_application_that_does_not_know_it_is_named() -> None:
+    with Flask("other").app_context(), pytest.raises(RuntimeError, match=r"init_app\(\) of this Realtime .* 'other'"):
+        _ = Realtime().client
+    with pytest.raises(RuntimeError, match="application context"):
+        _ = Realtime().store
+
+
+def test_an_application_is_not_kept_alive(server: FakeServer) -> None:
+    realtime = Realtime()
+    realtime.on("new_anomaly")(lambda event: None)
+    app: Flask | None = Flask("tests.flask")
+    assert app is not None
+    app.config["REALTIME_URL"] = server.url
+    realtime.init_app(app)
+    with app.app_context():
+        client = realtime.client
+        client.connect(PATIENCE)
+    client.close()
+    del client
+    gone = weakref.ref(app)
+    app = None
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_client_factory_may_share(make: Make, server: FakeServer) -> None:
+    def shared(config: ClientConfig) -> RealtimeClient:
+        return realtime_client.shared(config.url)
+
+    realtime = Realtime(client_factory=shared)
+    apps = [make(realtime), make(realtime)]
+    for app in apps:
+        with app.app_context():
+            realtime.client.connect(PATIENCE)
+    assert len(server.attempts) == 1
+
+
+@attrs.frozen
+class DeployFinished:
+    service: str
+
+
+def test_own_events_are_known(make: Make, server: FakeServer) -> None:
+    realtime, heard = Realtime(), Record()
+    realtime.on("deploy_finished")(heard)
+    app = make(realtime, REALTIME_EVENTS={"deploy_finished": DeployFinished})
+    with app.app_context():
+        realtime.client.connect(PATIENCE)
+    server.send({"type": "deploy_finished", "data": {"service": "shop"}})
+    assert heard.wait_for(1)[0].service == "shop"
+
+
+def test_who_gave_up_at_first_is_asked_again_after_a_while(make: Make, server: FakeServer) -> None:
+    realtime = Realtime()
+    app = make(realtime, REALTIME_FATAL_RETRY_DELAY=0.05)
+    with app.app_context():
+        client = realtime.client
+        client.connect(PATIENCE)
+        client.close()
+        assert realtime.client.status.state is ConnectionState.CLOSED  # closed by somebody, and left alone
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_worker_connects_for_itself(make: Make, server: FakeServer) -> None:
+    realtime = Realtime()
+    app = make(realtime)
+    app.add_url_rule("/", "index", lambda: realtime.client.status.state.value)
+    app.test_client().get("/")
+    server.wait_for_connection(1, timeout=PATIENCE)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            app.test_client().get("/")
+            with app.app_context():
+                realtime.client.connect(PATIENCE)
+                code = 0 if realtime.client.is_connected else 1
+                realtime.client.close()
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(server.attempts) == 2
+
+
+def test_a_missing_flask_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_flask(name: str, *rest: Any, **more: Any) -> Any:
+        if name == "flask":
+            raise ModuleNotFoundError("No module named 'flask'")
+        return real(name, *rest, **more)
+
+    for name in [name for name in sys.modules if name.startswith("realtime_client.integrations.flask")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(builtins, "__import__", without_flask)
+    with pytest.raises(ImportError, match=r"needs Flask: pip install 'realtime-client\[flask\]'"):
+        import realtime_client.integrations.flask  # noqa: F401
