@@ -432,11 +432,22 @@ def make_engine(config: ClientConfig, *, link_factory: LinkFactory | None = None
     """Put the parts of a client together, as its configuration asks for them."""
     return Engine(
         config,
-        make_link=link_factory or WebSocketDialer(config),
+        make_link=link_factory or _dialer(config),
         make_poller=_poller_factory(config),
         clock=clock or Clock(),
         uniform=random.uniform,
     )
+
+
+def _dialer(config: ClientConfig) -> LinkFactory:
+    if not config.is_redis:
+        return WebSocketDialer(config)
+    try:
+        # Whoever has no feed in Redis needs no redis-py, and is spared its import.
+        from realtime_client.transports.redis import RedisDialer  # noqa: PLC0415
+    except ImportError:
+        raise ConfigError("url: a feed in Redis needs redis-py: pip install 'realtime-client[redis]'") from None
+    return RedisDialer(config)
 
 
 def _poller_factory(config: ClientConfig) -> Callable[[], Poller | None]:

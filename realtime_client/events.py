@@ -141,7 +141,8 @@ class Event:
     Attributes:
         type: The message's type on the wire.
         timestamp: The server's time in the envelope, timezone-aware, or ``None``.
-        received_at: When this process read it, timezone-aware UTC; ``None`` in an event made by hand.
+        received_at: When this process read it, timezone-aware UTC, or, of a feed that comes through Redis, when it was
+            appended there; ``None`` in an event made by hand.
         origin: Where it came from.
     """
 

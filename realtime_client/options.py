@@ -17,9 +17,12 @@ import attrs
 
 from realtime_client.events import FrozenMapping
 from realtime_client.redaction import show_url
+from realtime_client.redis_url import SCHEMES as REDIS_SCHEMES
+from realtime_client.redis_url import read_redis_url
 
 __all__ = [
     "Choice",
+    "Feed",
     "Flag",
     "Header",
     "Number",
@@ -194,6 +197,23 @@ class Url(_Shown):
         if value is None or (isinstance(value, str) and value in self.words):
             return repr(value)
         return _short(show_url(value)) if isinstance(value, str) else f"(a {type(value).__name__}, hidden)"
+
+
+@attrs.frozen(eq=False, repr=False)
+class Feed(Url):
+    """Where a feed is: a WebSocket, or a stream in Redis."""
+
+    schemes: tuple[str, ...] = ("ws", "wss", *REDIS_SCHEMES)
+
+    def accept(self, value: Any) -> Any:
+        """The URL as it came."""
+        accepted = super().accept(value)
+        if urlsplit(accepted).scheme.lower() in REDIS_SCHEMES:
+            try:
+                read_redis_url(accepted)
+            except ValueError as error:
+                raise Refused(str(error)) from None
+        return accepted
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -7,17 +7,20 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import attrs
+
 from realtime_client._core.answers import read_answer
 from realtime_client._core.codec import Codec
+from realtime_client._core.picture import decode_picture
 from realtime_client._runtime.board import StatusBoard
 from realtime_client._runtime.clock import Clock
 from realtime_client._runtime.counters import Counters
 from realtime_client._runtime.hub import Hub, Topic
 from realtime_client._runtime.mailbox import Notice
 from realtime_client._runtime.rejected import Rejected
-from realtime_client.errors import MalformedMessage, PollError
+from realtime_client.errors import ConnectionLost, MalformedMessage, PollError
 from realtime_client.events import Event, Origin
-from realtime_client.status import Transport
+from realtime_client.status import Gap, Transport
 from realtime_client.store import DashboardStore
 from realtime_client.transports.base import Link, Received
 
@@ -29,6 +32,7 @@ DROP_WARNING_INTERVAL = 60.0
 BATCH = 200
 """How many messages are taken from bytes to callbacks at once. What one read has brought may be hundreds; fewer at a
 time stay in the processor's cache, and leave the garbage collector less that is alive when it comes by."""
+ORIGINS = {Transport.WEBSOCKET: Origin.STREAM, Transport.REDIS: Origin.REDIS, Transport.REPLAY: Origin.REPLAY}
 EVENT_SIZE = 512
 """What a polled event counts for in ``max_pending_bytes``: its own message was never seen."""
 
@@ -64,18 +68,37 @@ class Intake:
             link: Where it came from.
             before_hand_over: Called with a batch's events before they are handed over.
         """
-        at = self._clock.now()
-        self._board.last_message_at = at
-        self._counters.add(bytes_received=received.size)
-        messages = received.messages
-        # At least once, also for a pong alone, which is a sign of life to the store.
-        for start in range(0, len(messages) or 1, BATCH):
-            self._take_batch(messages[start : start + BATCH], at, link, before_hand_over)
+        gap = received.gap
+        if received.size or received.pong is not None:
+            self._board.last_message_at = now = self._clock.now()
+            at = received.at or now
+            self._counters.add(bytes_received=received.size)
+            if received.snapshot is not None:
+                gap = self._restore(received.snapshot, gap, at, link)
+            messages = received.messages
+            # At least once, also for a pong alone, which is a sign of life to the store.
+            for start in range(0, len(messages) or 1, BATCH):
+                self._take_batch(messages[start : start + BATCH], at, link, before_hand_over)
+        if gap is not None:
+            self._hub.tell(Notice(Topic.GAP, gap))
+
+    def _restore(self, snapshot: bytes, gap: Gap | None, at: datetime, link: Link) -> Gap | None:
+        """Begin anew from a snapshot; what is new in it goes to the callbacks only if it is to fill a gap."""
+        try:
+            picture = decode_picture(snapshot, self._codec, received_at=at)
+        except MalformedMessage as error:
+            raise ConnectionLost("the snapshot of the feed could not be understood") from error
+        events = self._store.restore(picture, received_at=at, transport=link.transport)
+        self._hub.main.nudge()
+        if gap is None:
+            return None
+        self._hub.publish(events, [EVENT_SIZE] * len(events))
+        return attrs.evolve(gap, recovered=len(events))
 
     def _take_batch(
         self, messages: list[str | bytes], at: datetime, link: Link, before_hand_over: Callable[[list[Event]], None]
     ) -> None:
-        decoded = self._codec.decode_batch(messages, received_at=at, origin=Origin.STREAM)
+        decoded = self._codec.decode_batch(messages, received_at=at, origin=ORIGINS[link.transport])
         known = self._store.apply(decoded.events, received_at=at, transport=link.transport)
         before_hand_over(decoded.events)
         if decoded.malformed:

@@ -68,6 +68,8 @@ class WebSocketLink:
     """One attempt and one connection; see `realtime_client.transports.base.Link` for who may call what."""
 
     transport = Transport.WEBSOCKET
+    sends = True
+    tells_gaps = False
 
     def __init__(
         self, config: ClientConfig, tls_context: Callable[[], ssl.SSLContext], asked: dict[str, Errands]
