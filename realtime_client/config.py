@@ -192,9 +192,12 @@ class ClientConfig:
             problems.append("ca_file: cannot be given together with ssl_context, which has its own authorities")
         if not wrong & {"polling_url", "poller"} and self.polling_url is not None and self.poller is not None:
             problems.append("poller: cannot be given together with polling_url")
-        if not wrong & {"url", "token"} and self.token is not None and self.is_redis:
-            if read_redis_url(self.url).password is not None:
+        if "url" not in wrong and self.is_redis:
+            where = read_redis_url(self.url)
+            if where.password is not None and self.token is not None:
                 problems.append("token: cannot be given together with a password in a Redis url, for which it stands")
+            if (where.cluster or where.sentinel) and where.tls and self.ssl_context is not None:
+                problems.append("ssl_context: not for Sentinels and Clusters, which redis-py asks; use ca_file")
         return problems
 
     @classmethod

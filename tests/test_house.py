@@ -80,20 +80,21 @@ TABLE = {
     "errors": VALUES,
     "redaction": VALUES,
     "patience": Place(),
+    "redis_url": attrs.evolve(VALUES, libraries=names("attrs")),
     "events": attrs.evolve(VALUES, libraries=names("attrs")),
     "status": attrs.evolve(VALUES, ours=names("errors events"), libraries=names("attrs")),
-    "options": attrs.evolve(VALUES, ours=names("events redaction"), libraries=names("attrs")),
-    "config": attrs.evolve(VALUES, ours=names("errors options status"), libraries=names("attrs cattrs")),
+    "options": attrs.evolve(VALUES, ours=names("events redaction redis_url"), libraries=names("attrs")),
+    "config": attrs.evolve(VALUES, ours=names("errors options redis_url status"), libraries=names("attrs cattrs")),
     "observers": Place(ours=names("events"), libraries=names("attrs")),
-    "store": Place(ours=names("errors events observers patience status"), libraries=names("attrs")),
+    "store": Place(ours=names("_core.picture errors events observers patience status"), libraries=names("attrs")),
     "_core": Place(
         ours=names("config errors events status"),
         libraries=names("attrs cattrs msgspec"),
         never=THREADS | SOCKETS | CLOCKS,
     ),
     "transports": Place(
-        ours=names("_core _version config errors events options patience redaction status"),
-        libraries=names("attrs python_socks urllib3 websocket"),
+        ours=names("_core _version config errors events options patience redaction redis_url status"),
+        libraries=names("attrs python_socks redis urllib3 websocket"),
     ),
     "_runtime": Place(
         ours=names("_core config errors events observers options patience redaction status store transports.base"),
@@ -105,7 +106,9 @@ TABLE = {
     ),
     "handles": Place(ours=PUBLIC | names("_core _runtime transports"), libraries=names("attrs")),
     "demo": Place(ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake"), libraries=names("attrs msgspec")),
-    "cli": Place(ours=PUBLIC | {PACKAGE, "demo"}),
+    # What a relay appends and what readers make of it is one set of pure rules, and there is one way to talk to Redis.
+    "relay": Place(ours=PUBLIC | names("_core transports"), libraries=names("attrs msgspec redis")),
+    "cli": Place(ours=PUBLIC | {PACKAGE, "demo", "relay"}),
     "testing": Place(
         ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake _runtime.clock transports.base"),
         libraries=names("attrs pytest"),
@@ -323,8 +326,9 @@ def test_the_core_is_told_the_time() -> None:
 
 # 3. Threads
 
-STARTERS = ("_runtime/threads.py", "transports/errands.py", "demo/", "testing/")
-"""Where threads are made: the client's own, the disposable ones, and those of the embedded and the scripted server."""
+STARTERS = ("_runtime/threads.py", "transports/errands.py", "relay/", "demo/", "testing/")
+"""Where threads are made: the client's own, the disposable ones, those of the relay, and of the embedded and the
+scripted server."""
 
 
 def threads_made(tree: ast.Module) -> Iterator[Finding]:

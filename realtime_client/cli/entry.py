@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from realtime_client import __version__
-from realtime_client.cli import demo, serve, tail
+from realtime_client.cli import demo, relay, serve, tail
 from realtime_client.cli.exits import Exit, Failure, Terminated
 from realtime_client.cli.rendering import visible
 from realtime_client.cli.streams import abandon_output, say
@@ -64,7 +66,7 @@ def _run(argv: Sequence[str] | None) -> int:
         args = _arguments(argv)
     except SystemExit as end:  # argparse has said already what is wrong, or shown the help
         return end.code if isinstance(end.code, int) else Exit.DONE
-    with _logging_to_stderr(args.verbose):
+    with _logging_to_stderr(args):
         return int(args.run(args))
 
 
@@ -83,6 +85,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         ("tail", tail, "follow a feed"),
         ("serve", serve, "serve the feed of a log"),
         ("demo", demo, "serve and follow, in one process"),
+        ("relay", relay, "follow a feed once for many processes, through Redis"),
     ):
         command = commands.add_parser(name, help=summary, description=module.DESCRIPTION, epilog=module.EPILOG)
         module.add_arguments(command)
@@ -131,15 +134,33 @@ class _OneSafeLine(logging.Formatter):
         return "\n".join(map(visible, super().format(record).split("\n")))
 
 
+class _JsonLine(logging.Formatter):
+    """One JSON object a line; what a record says as data stands beside its words."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"time": at, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        line.update(getattr(record, "relay", {}))
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
 @contextmanager
-def _logging_to_stderr(verbosity: int) -> Iterator[None]:
-    """Warnings of the embedded server by default, the whole package's log with ``-v`` and, in detail, with ``-vv``."""
-    logger = logging.getLogger("realtime_client" if verbosity else "realtime_client.demo")
+def _logging_to_stderr(args: argparse.Namespace) -> Iterator[None]:
+    """What the command says by itself; the whole package's log with ``-v`` and, in detail, with ``-vv``."""
+    name, level = getattr(args, "logs", ("realtime_client.demo", logging.WARNING))
+    if args.verbose:
+        name, level = "realtime_client", (logging.INFO, logging.DEBUG)[min(args.verbose, 2) - 1]
+    logger = logging.getLogger(name)
     handler = logging.StreamHandler()
-    handler.setFormatter(_OneSafeLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    as_json = getattr(args, "log_format", "text") == "json"
+    line = _JsonLine() if as_json else _OneSafeLine("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(line)
     previous = logger.level
     logger.addHandler(handler)
-    logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
+    logger.setLevel(level)
     try:
         yield
     finally:

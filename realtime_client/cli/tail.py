@@ -36,7 +36,7 @@ HIDDEN = frozenset({"connection_established", "pong"})
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("url", nargs="?", metavar="URL", help="ws:// or wss://; by default REALTIME_URL")
+    parser.add_argument("url", nargs="?", metavar="URL", help="ws://, wss:// or redis://; by default REALTIME_URL")
     add_output_arguments(parser, hidden="greetings and pongs")
     parser.add_argument(
         "--token-file", type=token_file, metavar="F", help="file with the bearer token, re-read as needed"

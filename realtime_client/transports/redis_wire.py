@@ -1,4 +1,4 @@
-"""One connection to the Redis server that holds a stream: found and spoken to by redis-py, over a socket of our own dial.
+"""One connection to the Redis server that holds a stream: found and spoken to by redis-py, over a socket of our dial.
 
 The socket is ours for the same reason as a WebSocket's: whoever ends the connection must be able to reach it at every
 moment, and from any thread.
@@ -313,4 +313,6 @@ class _Connection(redis.Connection):
 
 def _refused(error: Exception, where: str) -> AuthenticationError:
     status = 403 if isinstance(error, NoPermissionError) else 401
-    return AuthenticationError(f"cannot connect to {where}: Redis refused the credentials: {error}", status=status, url=where)
+    return AuthenticationError(
+        f"cannot connect to {where}: Redis refused the credentials: {error}", status=status, url=where
+    )
