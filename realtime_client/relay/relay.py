@@ -145,6 +145,7 @@ class Relay:
             if self._thread is not None and self._thread.is_alive():
                 return
             self._stopping = False
+            self._state = RelayState.DISCONNECTED  # from here on, so that nobody takes it for one that has ended
             self._thread = threading.Thread(target=self._live, name=f"rtc-{self.name}-relay", daemon=True)
             self._thread.start()
 

@@ -130,27 +130,22 @@ class RedisLink:
             return
         self._since = memory.heard_at or datetime.now(UTC)
         if self._place.id == NOWHERE or self._holds(self._place.id):
-            number = self._ask("HGET", self._wire.keys.state, "seq")
-            self._target = int(number or 0)
-            self._hand_out(Received([], 0, b""))
-            self._tell_when_caught_up()
+            self._target = int(self._ask("HGET", self._wire.keys.state, "seq") or 0)
+            caught_up = self._place.seq >= self._target
+            self._hand_out(Received([], 0, b"", gap=self._gap(complete=True) if caught_up else None))
             return
         self._start_again()
 
     def _start_again(self) -> None:
         """The entry that we read last is gone: trimmed, or lost by Redis."""
         place, snapshot = self._place, self._read_snapshot()
-        if snapshot is None:
-            self._place = place._replace(id=NOWHERE, read_to=NOWHERE)
-            self._hand_out(Received([], 0, b"", gap=self._gap(complete=False)))
-        elif snapshot.place.epoch != place.epoch or snapshot.place.seq > place.seq:
+        if snapshot is not None and (snapshot.place.epoch != place.epoch or snapshot.place.seq > place.seq):
             self._restore(snapshot, gap=self._gap(complete=False))
-        else:
-            # Redis has lost the end of what we have. What we have stays; a relay goes on behind it, or, with a new
-            # numbering, makes us start from its snapshot. What is there by now is old.
-            last = self._ask("HGET", self._wire.keys.state, "id")
-            self._place = place._replace(id=NOWHERE, read_to=last or NOWHERE)
-            self._hand_out(Received([], 0, b"", gap=self._gap(complete=True)))
+            return
+        # Redis has lost the end of what we have, or all. What we have stays. What is written from now on has a later
+        # id: the first such entry shows whether a relay that remembers goes on behind what we have.
+        self._target = place.seq + 1
+        self._hand_out(Received([], 0, b""))
 
     # The connection
 
@@ -262,10 +257,6 @@ class RedisLink:
         until = datetime.now(UTC)
         since, self._since = min(self._since or until, until), None
         return Gap(since=since, until=until, recovered=recovered, complete=complete)
-
-    def _tell_when_caught_up(self) -> None:
-        if self._place.seq >= self._target:
-            self._hand_out(Received([], 0, gap=self._gap(complete=True)))
 
     def _hand_out(self, received: Received) -> None:
         self._ready.append((received, self._place))
