@@ -322,7 +322,8 @@ def test_what_was_given_is_shortened() -> None:
 
 def test_the_reason_is_named() -> None:
     assert problems(lambda: ClientConfig("http://h")) == (
-        "url: http://h is not allowed (the scheme 'http' is not supported); allowed: a URL with ws/wss/redis/rediss and a host",
+        "url: http://h is not allowed (the scheme 'http' is not supported);"
+        " allowed: a URL with ws/wss/redis/rediss and a host",
     )
     (problem,) = problems(lambda: ClientConfig(headers={"Host": "h"}))
     assert "(the header Host is set by the handshake)" in problem

@@ -395,6 +395,7 @@ class Relay:
         assert upstream is not None
         for item in items:
             if isinstance(item, Connected):
+                self._log(logging.INFO, "following", feed=show_url(self._upstream_config.url))
                 timeout = self._upstream_config.backfill_timeout
                 if upstream.can_poll:
                     self._held_back = []

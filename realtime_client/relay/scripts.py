@@ -1,8 +1,8 @@
 """All that a relay ever writes: five scripts, each of which Redis runs as a whole or not at all.
 
 What they have in common: the lease is a key with an expiry that holds the token of the active relay, and the fencing
-number in the state is raised with every acquisition. Numbers go through ``string.format``, since Lua writes large ones
-with an exponent.
+number in the state is raised with every acquisition. Numbers that are kept go through ``string.format``, since Lua
+may write large ones with an exponent.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ local ms = math.max(now[1] * 1000 + math.floor(now[2] / 1000), tonumber(state[3]
 local at, seq, id = string.format('%.0f', ms), tonumber(ARGV[3]), ''
 for i = 5, #ARGV, 2 do
   seq = seq + 1
-  id = at .. '-' .. string.format('%.0f', seq)
+  id = at .. '-' .. seq
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], id, 'fence', ARGV[2], ARGV[i], ARGV[i + 1])
 end
 redis.call('HSET', KEYS[2], 'seq', string.format('%.0f', seq), 'ms', at, 'id', id, 'written', ARGV[2])

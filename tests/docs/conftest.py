@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from realtime_client.demo import FeedServer
+from tests.relay.servers import RedisServer
 
 PUBLISHING_INTERVAL = 0.05
 
@@ -43,6 +44,13 @@ def feed() -> Iterator[FeedServer]:
         yield server
         stop.set()
         publisher.join(5)
+
+
+@pytest.fixture(scope="session")
+def redis_address() -> Iterator[str]:
+    """Host and port of a Redis server for the examples."""
+    with RedisServer() as server:
+        yield f"localhost:{server.port}"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -201,9 +202,7 @@ def test_a_picture_makes_the_same_store() -> None:
     append(book, anomaly(1), anomaly(2, seconds=None), StatsUpdate({"total_logs": 7, "further": 1}), SystemAlert("x"))
     other = DashboardStore(recent_logs_limit=3, alerts_limit=3, dedup_window=5)
     text = json.dumps(encode_picture(book.store.picture()))
-    found = other.restore(
-        decode_picture(text, Codec(), received_at=NOW), received_at=NOW, transport=Transport.REDIS
-    )
+    found = other.restore(decode_picture(text, Codec(), received_at=NOW), received_at=NOW, transport=Transport.REDIS)
     assert [event.type for event in found] == ["new_anomaly", "new_anomaly", "system_alert"]
     assert other.stats == book.store.stats
     assert other.recent_logs == book.store.recent_logs
@@ -276,7 +275,5 @@ def test_a_password_is_given_once_and_never_shown() -> None:
 
 @given(st.text(max_size=30))
 def test_no_text_breaks_the_reader_of_addresses(text: str) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         read_redis_url(f"redis://{text}")
-    except ValueError:
-        pass

@@ -112,8 +112,7 @@ def test_what_waits_is_appended_before_the_end(server: FakeServer, url: str, mak
 
 
 def test_a_gap_of_the_feed_is_told_to_readers(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
-    quick = {"reconnect_delay": 0.01, "reconnect_jitter": 0}
-    relay = make_relay(ClientConfig(server.url, **quick), url)
+    relay = make_relay(ClientConfig(server.url, reconnect_delay=0.01, reconnect_jitter=0), url)
     relay.start()
     wait_active(relay)
     server.wait_for_connection()

@@ -120,8 +120,8 @@ def test_a_batch_is_not_written_twice(make_writer: Make, redis_server: RedisServ
     writer.append(batch(0, b"a", b"b"))
     with pytest.raises(LeaseRefused, match="seq"):
         writer.append(batch(0, b"a", b"b"))
-    with pytest.raises(LeaseRefused, match="lease|seq"):
-        writer.lease.granted(float("inf"))
+    writer.lease.granted(float("inf"))
+    with pytest.raises(LeaseRefused, match="seq"):
         writer.write_snapshot(1, b"epoch", b"{}", begins=False)
     assert seqs(redis_server, stream) == [1, 2]
 
