@@ -51,6 +51,8 @@ COUNTERS = (
     "redis_connects",
     "redis_errors",
 )
+GOODBYE = 1 / 5
+"""Part of the lease that the closing handshake upstream may take: a term may just have begun."""
 LEAVING = 1.0
 """Seconds in which what was received is still appended, at the end."""
 
@@ -72,6 +74,10 @@ class Relay:
         beat_interval: Seconds without an event after which readers are told that the feed lives.
         max_pending_events: How many events may wait to be appended; then the feed is held back.
         recent_logs_limit, alerts_limit, dedup_window: As of a client; what a new reader gets of the past.
+
+    Attributes:
+        name: As given.
+        max_pending_events: As given.
 
     Raises:
         ConfigError: Names every wrong argument at once.
@@ -118,7 +124,7 @@ class Relay:
         self._ledger = Ledger(recent_logs_limit=recent_logs_limit, alerts_limit=alerts_limit, dedup_window=dedup_window)
         self._snapshot_every = snapshot_every
         self._beat_interval = beat_interval
-        self._max_pending = max_pending_events
+        self.max_pending_events = max_pending_events
         # Of the relay's thread alone.
         self._upstream: Upstream | None = None
         self._ready: deque[Event | Gap] = deque()  # to be appended next
@@ -385,7 +391,7 @@ class Relay:
     def _follow(self, since: datetime | None) -> None:
         """Connect upstream; what was missed since is asked for when the connection stands."""
         self._since = since
-        self._upstream = Upstream(self._upstream_config, self._max_pending)
+        self._upstream = Upstream(self._upstream_config, self.max_pending_events)
         self._upstream.connect()
 
     def _sort(self, items: list[Item]) -> None:
@@ -417,7 +423,7 @@ class Relay:
             else:
                 ready.append(item)
         if self._held_back is not None and (
-            time.monotonic() >= self._backfill_by or len(self._held_back) >= self._max_pending
+            time.monotonic() >= self._backfill_by or len(self._held_back) >= self.max_pending_events
         ):
             ready += self._held_back
             self._held_back = None
@@ -477,9 +483,10 @@ class Relay:
         self._log(logging.WARNING, "the feed is out of reach; giving the lease back", error=str(error))
         with self._changed:
             self._error = str(error)
-        self._close_upstream()
+        self._publish()
         self._write_snapshot()
         self._writer.release()
+        self._close_upstream()
         self._enter(RelayState.STANDBY)
         self._pause(2 * self._writer.lease.duration)
 
@@ -497,9 +504,8 @@ class Relay:
                 self._publish()
             self._ready += self._held_back or []
             self._publish()
-            self._close_upstream()
             self._write_snapshot()
-            self._writer.release()
+            self._writer.release()  # before the goodbye upstream, which may take longer than the lease
             self._log(logging.INFO, "lease given back", seq=self._ledger.seq)
         except LeaseLost as lost:
             self._log(logging.WARNING, "lease lost at the end", reason=str(lost))
@@ -509,7 +515,7 @@ class Relay:
         self._held_back = None
         self._ready.clear()
         if upstream is not None:
-            upstream.close()
+            upstream.close(self._writer.lease.duration * GOODBYE)
 
     def _pause(self, seconds: float) -> None:
         """Wait, unless there is something to stop for."""

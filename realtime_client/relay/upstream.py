@@ -93,12 +93,12 @@ class Upstream:
         """Events that were received and are not appended yet."""
         return len(self.backlog) + self._client.metrics().waiting
 
-    def close(self) -> None:
-        """Disconnect; whoever waits for room in the backlog goes on."""
+    def close(self, timeout: float) -> None:
+        """Disconnect, within so many seconds; whoever waits for room in the backlog goes on."""
         self.backlog.close()
         if self._poller is not None:
             self._poller.abort()
-        self._client.close()
+        self._client.close(min(timeout, self._config.close_timeout))
         if self._poller is not None:
             self._poller.close()
 

@@ -182,6 +182,10 @@ class RelayProcess:
     def terminate(self) -> int:
         """SIGTERM; the exit code."""
         self._process.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end; the exit code."""
         code = self._process.wait(PATIENCE)
         self._reading.join(PATIENCE)
         return code
