@@ -22,7 +22,7 @@ from realtime_client._core.backoff import delay_before
 from realtime_client._core.relay_stream import at_of
 from realtime_client.config import ClientConfig
 from realtime_client.errors import ConfigError, ConnectError, ConnectionLost, MalformedMessage, RealtimeError
-from realtime_client.events import Event
+from realtime_client.events import Event, StatsUpdate
 from realtime_client.redaction import show_url
 from realtime_client.relay.ledger import Batch, Ledger
 from realtime_client.relay.telemetry import RelayMetrics, RelayState
@@ -410,12 +410,15 @@ class Relay:
                 else:
                     ready += self._gap(recovered=0, complete=False)
             elif isinstance(item, Backfill):
+                # Figures are left to the stream where it has told some: either may be the older ones.
+                told = any(isinstance(held, StatsUpdate) for held in self._held_back or ())
+                events = [event for event in item.events if not (told and isinstance(event, StatsUpdate))]
                 before = self._ledger.duplicates
-                news = self._ledger.admit(item.events)
+                news = self._ledger.admit(events)
                 self._ledger.duplicates = before
                 recovered = 0 if news is None else len(news.events)
                 in_time = self._held_back is not None
-                ready += [*item.events, *self._gap(recovered=recovered, complete=item.complete and in_time)]
+                ready += [*events, *self._gap(recovered=recovered, complete=item.complete and in_time)]
                 ready += self._held_back or []
                 self._held_back = None
             elif self._held_back is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from realtime_client import ClientConfig, ConfigError
 from realtime_client.relay import Relay, RelayMetrics, RelayState
 from realtime_client.testing import FakeServer
-from tests.client.recording import Stopwatch, alert, anomaly, numbers, own_threads, stats
+from tests.client.recording import Record, Stopwatch, alert, anomaly, numbers, own_threads, stats
 from tests.faults.proxy import BOTH, FaultProxy, Toxics
 from tests.relay.load import Reader
 from tests.relay.servers import PATIENCE, RedisServer, free_port
@@ -126,6 +128,44 @@ def test_a_gap_of_the_feed_is_told_to_readers(server: FakeServer, url: str, make
         assert [gap.complete for gap in reader.gaps] == [False]
 
 
+def test_what_was_missed_comes_first_and_figures_do_not_go_back(
+    server: FakeServer, url: str, make_relay: MakeRelay
+) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def poll(since: object) -> dict[str, Any]:
+        asked.set()
+        answer.wait(PATIENCE)
+        return {"stats": {"totalLogs": 5}, "logs": [anomaly(n)["data"]["log"] for n in (1, 2)]}
+
+    with Reader(url) as reader:
+        first = make_relay(server.url, url)
+        first.start()
+        server.wait_for_connection()
+        server.send(anomaly(1))
+        reader.wait_for_number(1)
+        first.stop()
+        second = make_relay(ClientConfig(server.url, poller=poll, backfill_timeout=PATIENCE), url)
+        second.start()
+        server.wait_for_connection(2)
+        assert asked.wait(PATIENCE)
+        assert second._upstream is not None
+        passed_on = Record()
+        second._upstream.client.on("new_anomaly", passed_on)  # called behind the relay's own callback
+        server.send(stats(totalLogs=6))
+        server.send(anomaly(3))
+        passed_on.wait_for(1)
+        answer.set()
+        reader.wait_for_number(3)
+        kinds = [type(item).__name__ for item in reader.told.items]
+        assert kinds == ["NewAnomaly", "NewAnomaly", "Gap", "StatsUpdate", "NewAnomaly"]
+        assert numbers(reader.events) == [1, 2, 3]
+        (gap,) = reader.gaps
+        assert gap.complete
+        assert gap.recovered == 1
+        assert reader.client.store.stats.total_logs == 6
+
+
 def test_readers_are_told_that_a_quiet_feed_lives(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
     relay = make_relay(server.url, url, beat_interval=0.1)
     relay.start()
@@ -177,8 +217,6 @@ def test_the_feed_is_held_back_while_redis_is_away(
 
 @pytest.mark.parametrize("hole", [False, True], ids=["refused", "silent"])
 def test_stop_is_prompt_while_redis_is_away(hole: bool, make_relay: MakeRelay) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1] if hole else free_port()
         relay = make_relay("ws://127.0.0.1:1/ws", f"redis://127.0.0.1:{port}/0?stream=s")
