@@ -86,6 +86,7 @@ TABLE = {
     "options": attrs.evolve(VALUES, ours=names("events redaction redis_url"), libraries=names("attrs")),
     "config": attrs.evolve(VALUES, ours=names("errors options redis_url status"), libraries=names("attrs cattrs")),
     "observers": Place(ours=names("events"), libraries=names("attrs")),
+    "measures": attrs.evolve(VALUES, ours=names("status"), libraries=names("attrs")),
     "store": Place(ours=names("_core.picture errors events observers patience status"), libraries=names("attrs")),
     "_core": Place(
         ours=names("config errors events status"),
@@ -109,6 +110,7 @@ TABLE = {
     # What a relay appends and what readers make of it is one set of pure rules, and there is one way to talk to Redis.
     "relay": Place(ours=PUBLIC | names("_core transports"), libraries=names("attrs msgspec redis")),
     "cli": Place(ours=PUBLIC | {PACKAGE, "demo", "relay"}),
+    "integrations": Place(ours=PUBLIC | {PACKAGE}, libraries=names("attrs opentelemetry prometheus_client")),
     "testing": Place(
         ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake _runtime.clock transports.base"),
         libraries=names("attrs pytest"),
@@ -231,6 +233,7 @@ def test_imports_keep_to_the_table(place: str) -> None:
         ("demo", "from realtime_client._core.codec import Codec"),
         ("demo", "from realtime_client._runtime.clock import Clock"),
         ("testing", "from realtime_client._runtime.engine import Engine"),
+        ("integrations", "from realtime_client._runtime.counters import Counters"),
         (PACKAGE, "from realtime_client.testing import FakeServer"),
         (PACKAGE, "import attrs"),
         ("events", "from importlib import import_module"),
@@ -326,9 +329,16 @@ def test_the_core_is_told_the_time() -> None:
 
 # 3. Threads
 
-STARTERS = ("_runtime/threads.py", "transports/errands.py", "relay/", "demo/", "testing/")
-"""Where threads are made: the client's own, the disposable ones, those of the relay, and of the embedded and the
-scripted server."""
+STARTERS = (
+    "_runtime/threads.py",
+    "transports/errands.py",
+    "relay/",
+    "demo/",
+    "testing/",
+    "integrations/prometheus.py",
+)
+"""Where threads are made: the client's own, the disposable ones, those of the relay, of the embedded and the scripted
+server, and the one that writes metrics to files."""
 
 
 def threads_made(tree: ast.Module) -> Iterator[Finding]:
