@@ -18,6 +18,8 @@ from realtime_client.status import ConnectionStatus, Metrics
 
 __all__ = ["CLIENT", "RELAY", "Kind", "Measure", "Reading"]
 
+NONE_DROPPED = {"drop_oldest": 0, "drop_newest": 0, "closed": 0}
+"""The reasons, there from the beginning: ``increase`` does not see the first count of a series that begins with it."""
 SUFFIXES = {"s": "_seconds", "By": "_bytes"}
 """What Prometheus appends for a unit."""
 
@@ -94,9 +96,14 @@ def _bytes(reading: Reading) -> dict[str, float]:
     return {"receive": metrics.bytes_received, "transmit": metrics.bytes_sent}
 
 
+def _dropped(reading: Reading) -> dict[str, float]:
+    metrics: Metrics = reading.metrics
+    return {**NONE_DROPPED, **metrics.dropped}
+
+
 def _side_dropped(reading: Reading) -> dict[str, float]:
     metrics: Metrics = reading.metrics
-    total: Counter[str] = Counter()
+    total = Counter({**NONE_DROPPED, "cancelled": 0})
     for lane in metrics.lanes:
         total.update(lane.dropped)
     return dict(total)
@@ -146,7 +153,7 @@ CLIENT = (
         Kind.COUNTER,
         "{event}",
         "Events that never reached callbacks, by reason: drop_oldest, drop_newest, closed.",
-        attrgetter("metrics.dropped"),
+        _dropped,
         "reason",
         "realtime_client.drop.reason",
     ),

@@ -92,5 +92,10 @@ def test_side_buffers_are_added_up() -> None:
     lanes = lane("a", 2, {"closed": 1, "drop_oldest": 5}), lane("b", 3, {"closed": 10})
     found = figures(lanes=lanes, dropped={"drop_oldest": 7})
     assert found["realtime_client.side_buffers.waiting.events"] == {"": 5}
-    assert found["realtime_client.side_buffers.dropped.events"] == {"closed": 11, "drop_oldest": 5}
-    assert found["realtime_client.dropped.events"] == {"drop_oldest": 7}
+    assert found["realtime_client.side_buffers.dropped.events"] == {
+        "closed": 11,
+        "drop_oldest": 5,
+        "drop_newest": 0,
+        "cancelled": 0,
+    }
+    assert found["realtime_client.dropped.events"] == {"drop_oldest": 7, "drop_newest": 0, "closed": 0}
