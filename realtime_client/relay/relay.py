@@ -34,7 +34,7 @@ __all__ = ["Relay"]
 
 logger = logging.getLogger("realtime_client.relay")
 
-BATCH = 500
+BATCH = 1000
 """Events of one append."""
 QUICKLY = ClientConfig(reconnect_delay=0.1, reconnect_delay_max=2.0)
 """How connections to Redis are spaced: what comes from upstream waits meanwhile."""
@@ -93,7 +93,7 @@ class Relay:
         maxlen: int = 100_000,
         snapshot_every: int = 5_000,
         beat_interval: float = 10.0,
-        max_pending_events: int = 50_000,
+        max_pending_events: int = 10_000,
         recent_logs_limit: int = 100,
         alerts_limit: int = 100,
         dedup_window: int = 10_000,

@@ -44,8 +44,9 @@ local at, seq, id = string.format('%.0f', ms), tonumber(ARGV[3]), ''
 for i = 5, #ARGV, 2 do
   seq = seq + 1
   id = at .. '-' .. seq
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], id, 'fence', ARGV[2], ARGV[i], ARGV[i + 1])
+  redis.call('XADD', KEYS[3], id, 'fence', ARGV[2], ARGV[i], ARGV[i + 1])
 end
+redis.call('XTRIM', KEYS[3], 'MAXLEN', '~', ARGV[4])
 redis.call('HSET', KEYS[2], 'seq', string.format('%.0f', seq), 'ms', at, 'id', id, 'written', ARGV[2])
 return {'ok', id}
 """)

@@ -75,6 +75,7 @@ def test_one_is_active_and_the_next_takes_over(
     two.start()
     assert two.wait_for(RelayState.STANDBY, PATIENCE)
     assert two.health() == {**two.health(), "healthy": True, "upstream": None}
+    server.wait_for_connection()
     assert len(server.connections) == 1
     with Stopwatch() as took:
         assert one.stop()
