@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+from contextlib import ExitStack
 from typing import Any
 
 from realtime_client import ClientConfig, ConfigError
-from realtime_client.cli.arguments import count, readable_file, seconds, token_file
+from realtime_client.cli.arguments import count, port, readable_file, seconds, token_file
 from realtime_client.cli.exits import Exit, Failure, Terminated
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
@@ -59,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="lines for people, or one JSON object a line"
     )
+    parser.add_argument(
+        "--status-port", type=port, metavar="N", help="answer GET /health and /metrics (for Prometheus) on this port"
+    )
+    parser.add_argument(
+        "--status-host", default="127.0.0.1", metavar="H", help="at this address (default: %(default)s, this machine)"
+    )
     parser.set_defaults(logs=("realtime_client.relay", logging.INFO))
 
 
@@ -73,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         KeyboardInterrupt: Ctrl-C.
     """
     try:
-        from realtime_client.relay import Relay, RelayState  # noqa: PLC0415 - needs redis-py, which the other commands do not
+        from realtime_client.relay import Endpoint, Relay, RelayState  # noqa: PLC0415 - needs redis-py, which the other commands do not
     except ImportError as error:
         raise Failure(Exit.USAGE, str(error)) from None
     try:
@@ -87,16 +94,27 @@ def run(args: argparse.Namespace) -> int:
         )
     except ConfigError as error:
         raise Failure(Exit.USAGE, str(error)) from None
-    relay.start()
-    try:
-        relay.wait_for(RelayState.STOPPED)
-    except Terminated:
-        pass
-    finally:
-        ended = relay.stop(GOODBYE)
+    with ExitStack() as stack:
+        if args.status_port is not None:
+            stack.enter_context(_endpoint(Endpoint, relay, args))
+        relay.start()
+        try:
+            relay.wait_for(RelayState.STOPPED)
+        except Terminated:
+            pass
+        finally:
+            ended = relay.stop(GOODBYE)
     if not ended:
         raise Failure(Exit.FAILURE, "the relay did not end in time")
     return Exit.DONE
+
+
+def _endpoint(made: Any, relay: Any, args: argparse.Namespace) -> Any:
+    try:
+        return made(relay, args.status_host, args.status_port)
+    except OSError as error:
+        where = f"{args.status_host}:{args.status_port}"
+        raise Failure(Exit.USAGE, f"cannot listen on {where}: {error.strerror or error}") from None
 
 
 def _config(url: str, args: argparse.Namespace, **options: Any) -> ClientConfig:

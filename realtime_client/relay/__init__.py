@@ -9,7 +9,8 @@ try:
 except ImportError:
     raise ImportError("a relay needs redis-py: pip install 'realtime-client[redis]'") from None
 
+from realtime_client.relay.endpoint import Endpoint
 from realtime_client.relay.relay import Relay
 from realtime_client.relay.telemetry import RelayMetrics, RelayState
 
-__all__ = ["Relay", "RelayMetrics", "RelayState"]
+__all__ = ["Endpoint", "Relay", "RelayMetrics", "RelayState"]
