@@ -1,7 +1,9 @@
 """A server that blasts pre-encoded frames at whoever connects, then closes; a process of its own.
 
-usage: python -m benchmarks.firehose KIND COUNT [--deflate] [--pace EVENTS_PER_SECOND [--burst N]]
+usage: python -m benchmarks.firehose KIND COUNT [--deflate] [--distinct] [--pace EVENTS_PER_SECOND [--burst N]]
 prints: PORT=n, once it listens
+
+A block of a thousand messages is sent again and again, unless they are to be distinct.
 
 Paced, it sends figures instead, each with its sending time (``time.monotonic_ns()``, a clock that the processes of a
 machine share); with bursts, N events of the kind at once go before every hundredth of them.
@@ -132,10 +134,12 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("count", type=int)
     parser.add_argument("--deflate", action="store_true")
+    parser.add_argument("--distinct", action="store_true")
     parser.add_argument("--pace", type=float, default=0.0)
     parser.add_argument("--burst", type=int, default=0)
     arguments = parser.parse_args()
-    frames = encode(arguments.kind, min(1000, max(arguments.count, arguments.burst)), deflate=arguments.deflate)
+    block = arguments.count if arguments.distinct else min(1000, max(arguments.count, arguments.burst))
+    frames = encode(arguments.kind, block, deflate=arguments.deflate)
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     print(f"PORT={listener.getsockname()[1]}", flush=True)
     while True:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fan_out, idle, latency, slow_callback, startup, store_reads, throughput
+from benchmarks import fan_out, idle, latency, relay, slow_callback, startup, store_reads, throughput
 from benchmarks.suite import Benchmark, Effort, Run, Verdict, table, versions
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "store_reads": store_reads,
     "slow_callback": slow_callback,
     "startup": startup,
+    "relay": relay,
 }
 PLOTS = {
     "throughput": "Events a second of each contender",

@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for the promises that are 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 from claims_table import claims_table
+from metric_table import client_metric_table, relay_metric_table
 from option_table import option_table
 from reliability import reliability_tables
 from retry_table import retry_table
@@ -35,6 +36,8 @@ smartquotes = False
 myst_heading_anchors = 3
 myst_substitutions = {
     "option_table": option_table(),
+    "client_metric_table": client_metric_table(),
+    "relay_metric_table": relay_metric_table(),
     "retry_table": retry_table(),
     "state_diagram": state_diagram(),
     "fact_table": fact_table(),

@@ -453,9 +453,15 @@ def make_engine(config: ClientConfig, *, link_factory: LinkFactory | None = None
 
 
 def _dialer(config: ClientConfig, tls: TlsSettings) -> LinkFactory:
-    from realtime_client.transports.websocket import WebSocketDialer  # noqa: PLC0415
+    if not config.is_redis:
+        from realtime_client.transports.websocket import WebSocketDialer  # noqa: PLC0415
 
-    return WebSocketDialer(config, tls)
+        return WebSocketDialer(config, tls)
+    try:
+        from realtime_client.transports.redis import RedisDialer  # noqa: PLC0415
+    except ImportError:
+        raise ConfigError("url: a feed in Redis needs redis-py: pip install 'realtime-client[redis]'") from None
+    return RedisDialer(config)
 
 
 def _poller_factory(config: ClientConfig, tls: TlsSettings) -> Callable[[], Poller | None]:

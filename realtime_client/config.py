@@ -8,11 +8,13 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
 
 from realtime_client import options
 from realtime_client.errors import ConfigError, RealtimeError
+from realtime_client.redis_url import SCHEMES, read_redis_url
 from realtime_client.status import RetryDecision
 
 if TYPE_CHECKING:
@@ -69,15 +71,16 @@ class ClientConfig:
         default="ws://localhost:8080/ws",
         kw_only=False,
         metadata={
-            "rule": options.FeedUrl(("ws", "wss")),
-            "doc": "Where the feed is. A user name and password in it become an Authorization header.",
+            "rule": options.FeedUrl(),
+            "doc": "Where the feed is: ws:// or wss://, whose user name and password become an Authorization header;"
+            " redis:// or rediss:// with ?stream=NAME, which a relay writes; or a recording, replay:FILE.",
         },
-        repr=options.FeedUrl(("ws", "wss")).show,
+        repr=options.FeedUrl().show,
     )
     token: str | Callable[[], str] | None = _option(
         None,
         options.Token(),
-        "Bearer token, or a callable asked anew for every attempt (on a thread of its own).",
+        "Bearer token, or a callable asked anew for every attempt (on a thread of its own); for Redis the password.",
     )
     headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = _option(
         None,
@@ -181,6 +184,11 @@ class ClientConfig:
         if problems:
             raise ConfigError(*problems)
 
+    @property
+    def is_redis(self) -> bool:
+        """Whether the feed is a stream in Redis."""
+        return urlsplit(self.url).scheme.lower() in SCHEMES
+
     def _contradictions(self, wrong: set[str]) -> list[str]:
         """What is wrong between fields that are each right."""
         problems = []
@@ -193,6 +201,12 @@ class ClientConfig:
             problems.append("ca_file: cannot be given together with ssl_context, which has its own authorities")
         if not wrong & {"polling_url", "poller"} and self.polling_url is not None and self.poller is not None:
             problems.append("poller: cannot be given together with polling_url")
+        if "url" not in wrong and self.is_redis:
+            where = read_redis_url(self.url)
+            if where.password is not None and self.token is not None:
+                problems.append("token: cannot be given together with a password in a Redis url, for which it stands")
+            if (where.cluster or where.sentinel) and where.tls and self.ssl_context is not None:
+                problems.append("ssl_context: not for Sentinels and Clusters, which redis-py asks; use ca_file")
         return problems
 
     @classmethod

@@ -156,7 +156,7 @@ class Event:
         type: The message's type on the wire.
         timestamp: The server's time in the envelope, timezone-aware, or ``None``.
         received_at: When this process read it, timezone-aware UTC; in a replay, when it was read for the recording;
-            ``None`` in an event made by hand.
+            through Redis, when it was appended there; ``None`` in an event made by hand.
         origin: Where it came from.
     """
 

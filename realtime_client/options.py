@@ -18,6 +18,8 @@ import attrs
 from realtime_client.addresses import SCHEME, read_replay_url
 from realtime_client.events import FrozenMapping
 from realtime_client.redaction import show_url
+from realtime_client.redis_url import SCHEMES as REDIS_SCHEMES
+from realtime_client.redis_url import read_redis_url
 
 __all__ = [
     "Choice",
@@ -200,7 +202,9 @@ class Url(_Shown):
 
 @attrs.frozen(eq=False, repr=False)
 class FeedUrl(Url):
-    """Where a feed is: a URL with one of some schemes, or that of a recording."""
+    """Where a feed is: a WebSocket, a stream in Redis, or a recording."""
+
+    schemes: tuple[str, ...] = ("ws", "wss", *REDIS_SCHEMES)
 
     @property
     def allowed(self) -> str:
@@ -209,12 +213,17 @@ class FeedUrl(Url):
 
     def accept(self, value: Any) -> Any:
         """The URL as it came."""
-        if not isinstance(value, str) or not value.lower().startswith(f"{SCHEME}:"):
-            return super().accept(value)
-        if not value.isprintable() or " " in value or not value.isascii():
-            raise Refused("replay_url() writes other characters as a URL does")
+        scheme = value.partition(":")[0].lower() if isinstance(value, str) else ""
+        if scheme == SCHEME:
+            if not value.isprintable() or " " in value or not value.isascii():
+                raise Refused("replay_url() writes other characters as a URL does")
+        else:
+            value = super().accept(value)
         try:
-            read_replay_url(value)
+            if scheme == SCHEME:
+                read_replay_url(value)
+            elif scheme in REDIS_SCHEMES:
+                read_redis_url(value)
         except ValueError as error:
             raise Refused(str(error)) from None
         return value

@@ -20,6 +20,7 @@ from typing import Any
 
 import attrs
 
+from realtime_client._core.picture import Picture
 from realtime_client.events import (
     EMPTY,
     FIGURES,
@@ -417,6 +418,51 @@ class DashboardStore:
                 self._polled.popitem(last=False)
             self._finish(received_at, transport() or self._transport)
         return sorted(fresh, key=lambda event: event.timestamp or received_at)
+
+    def picture(self) -> Picture:
+        """All that this store knows, so that another one can go on from there."""
+        with self._lock:
+            self._put_in_order()
+            return Picture(
+                stats=FrozenMapping({**self._further, **self._figures}),
+                logs=tuple((at, log) for at, _, log in self._recent.values()),
+                alerts=tuple(self._alerts),
+                seen=tuple(str(log_id) for log_id in self._seen),
+            )
+
+    def restore(self, picture: Picture, *, received_at: datetime, transport: Transport) -> list[Event]:
+        """Replace what this store knows, as one change.
+
+        Returns:
+            The logs and alerts that are new here, as events in the order of their timestamps.
+        """
+        with self._lock:
+            # Only what was delivered before is remembered, and not what another store had.
+            known, had = set(self._seen), {(alert.timestamp, alert.message) for alert in self._alerts}
+            fresh: list[Event] = [
+                NewAnomaly(log, timestamp=log.timestamp, received_at=received_at, origin=Origin.REDIS)
+                for _, log in picture.logs
+                if log.is_anomaly and log.id not in known
+            ]
+            fresh += [alert for alert in picture.alerts if (alert.timestamp, alert.message) not in had]
+            self._figures = {name: value for name, value in picture.stats.items() if name in KNOWN_STATS}
+            self._further = {name: value for name, value in picture.stats.items() if name not in KNOWN_STATS}
+            logs = picture.logs[-self._recent_logs_limit :]
+            self._recent = {log.id: (at, number, log) for number, (at, log) in enumerate(logs, self._arrivals + 1)}
+            self._arrivals += len(logs)
+            self._in_order, self._last_at = False, None
+            self._alerts = list(picture.alerts[-self._alerts_limit :])
+            self._seen = OrderedDict.fromkeys(picture.seen[-self._dedup_window :])
+            for part in PARTS:
+                self._touch(part)
+            self._finish(received_at, transport)
+        return sorted(fresh, key=lambda event: event.timestamp or received_at)
+
+    def find_log(self, log_id: str) -> tuple[bool, LogEntry | None]:
+        """Whether a log's id is remembered, and the log if it is among those kept."""
+        with self._lock:
+            entry = self._recent.get(log_id)
+            return log_id in self._seen, None if entry is None else entry[2]
 
     def newest_timestamp(self) -> datetime | None:
         """The newest timestamp of the logs held; what a poll asks for begins there."""

@@ -31,6 +31,7 @@ SMALL_FORMS: dict[str, dict[str, Any]] = {
     "store_reads": {},
     "slow_callback": {},
     "startup": {},
+    "relay": {},
 }
 PLOTTED = {"throughput", "latency", "slow_callback"}
 
@@ -264,6 +265,7 @@ def test_there_is_a_target_of_each_kind() -> None:
         *("≤ 0", "≤ 0.02 %", "≤ 120 KiB"),
         *("≤ 20 MiB", "≤ 0", "≤ 0"),
         "≤ 1.5 x",
+        "≥ 0.5 x",
     ]
 
 

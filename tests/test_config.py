@@ -331,7 +331,7 @@ def test_what_was_given_is_shortened() -> None:
 def test_the_reason_is_named() -> None:
     assert problems(lambda: ClientConfig("http://h")) == (
         "url: http://h is not allowed (the scheme 'http' is not supported);"
-        " allowed: a URL with ws/wss and a host or replay: and the path of a recording",
+        " allowed: a URL with ws/wss/redis/rediss and a host or replay: and the path of a recording",
     )
     (problem,) = problems(lambda: ClientConfig(headers={"Host": "h"}))
     assert "(the header Host is set by the handshake)" in problem

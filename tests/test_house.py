@@ -81,21 +81,23 @@ TABLE = {
     "addresses": attrs.evolve(VALUES, libraries=names("attrs")),
     "redaction": attrs.evolve(VALUES, ours=names("addresses")),
     "patience": Place(),
+    "redis_url": attrs.evolve(VALUES, libraries=names("attrs")),
     "events": attrs.evolve(VALUES, libraries=names("attrs")),
     "status": attrs.evolve(VALUES, ours=names("errors events"), libraries=names("attrs")),
-    "options": attrs.evolve(VALUES, ours=names("addresses events redaction"), libraries=names("attrs")),
-    "config": attrs.evolve(VALUES, ours=names("errors options status"), libraries=names("attrs cattrs")),
+    "options": attrs.evolve(VALUES, ours=names("addresses events redaction redis_url"), libraries=names("attrs")),
+    "config": attrs.evolve(VALUES, ours=names("errors options redis_url status"), libraries=names("attrs cattrs")),
     "recording": Place(ours=names("_core addresses events"), never=SOCKETS),
     "observers": Place(ours=names("events"), libraries=names("attrs")),
-    "store": Place(ours=names("errors events observers patience status"), libraries=names("attrs")),
+    "measures": attrs.evolve(VALUES, ours=names("status"), libraries=names("attrs")),
+    "store": Place(ours=names("_core.picture errors events observers patience status"), libraries=names("attrs")),
     "_core": Place(
         ours=names("config errors events status"),
         libraries=names("attrs cattrs msgspec"),
         never=THREADS | SOCKETS | CLOCKS,
     ),
     "transports": Place(
-        ours=names("_core _version addresses config errors events options patience redaction status"),
-        libraries=names("attrs python_socks urllib3 websocket"),
+        ours=names("_core _version addresses config errors events options patience redaction redis_url status"),
+        libraries=names("attrs python_socks redis urllib3 websocket"),
     ),
     "_runtime": Place(
         ours=names("_core config errors events observers options patience redaction status store transports.base"),
@@ -110,10 +112,15 @@ TABLE = {
     "demo": Place(
         ours=PUBLIC | {PACKAGE, "web"} | names("_core.frames _core.handshake"), libraries=names("attrs msgspec")
     ),
-    "cli": Place(ours=PUBLIC | {PACKAGE, "demo", "doctor"}, libraries=names("attrs rich")),
+    # What a relay appends and what readers make of it is one set of pure rules, and there is one way to talk to Redis.
+    "relay": Place(ours=PUBLIC | names("_core transports"), libraries=names("attrs msgspec redis")),
+    "cli": Place(ours=PUBLIC | {PACKAGE, "demo", "doctor", "relay"}, libraries=names("attrs rich")),
     # msgspec is how a page's frames are encoded: JSON without coercions, NaN as null, ten times as fast.
     "web": Place(ours=PUBLIC | {PACKAGE}, libraries=names("attrs msgspec")),
-    "integrations": Place(ours=PUBLIC | {PACKAGE, "cli", "web"}, libraries=names("asgiref attrs click django flask")),
+    "integrations": Place(
+        ours=PUBLIC | {PACKAGE, "cli", "web"},
+        libraries=names("asgiref attrs click django flask opentelemetry prometheus_client"),
+    ),
     "testing": Place(
         ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake _runtime.clock transports.base"),
         libraries=names("attrs pytest"),
@@ -236,6 +243,7 @@ def test_imports_keep_to_the_table(place: str) -> None:
         ("demo", "from realtime_client._core.codec import Codec"),
         ("demo", "from realtime_client._runtime.clock import Clock"),
         ("testing", "from realtime_client._runtime.engine import Engine"),
+        ("integrations", "from realtime_client._runtime.counters import Counters"),
         (PACKAGE, "from realtime_client.testing import FakeServer"),
         (PACKAGE, "import attrs"),
         ("events", "from importlib import import_module"),
@@ -334,13 +342,15 @@ def test_the_core_is_told_the_time() -> None:
 STARTERS = (
     "_runtime/threads.py",
     "transports/errands.py",
+    "relay/",
     "demo/",
     "testing/",
     "web/broadcast.py",
     "integrations/gunicorn.py",
+    "integrations/prometheus.py",
 )
-"""Where threads are made: the client's own, the disposable ones, those of the embedded and the scripted server, the one
-that feeds the pages, and the one that sees a worker stop."""
+"""Where threads are made: the client's own, the disposable ones, those of the relay, of the embedded and the scripted
+server, the one that feeds the pages, the one that sees a worker stop, and the one that writes metrics to files."""
 
 
 def threads_made(tree: ast.Module) -> Iterator[Finding]:

@@ -521,6 +521,8 @@ class Engine:
         link = None if run is None else run.supervisor.link
         if link is None or not self.board.connected:
             raise NotConnected(f"not connected ({self.board.read().state.value}); send() does not queue")
+        if not link.sends:
+            raise NotConnected(f"nothing can be sent to a feed that comes by way of {link.transport.value}")
         link.send(text, timeout)
         self.counters.add(messages_sent=1)
 

@@ -118,9 +118,16 @@ class Fallback:
             self._start(only_once=False)
             self._degraded = True
 
-    def came_up(self) -> None:
-        """The stream is back (or there for the first time); its change to CONNECTED has been told."""
+    def came_up(self, *, tells_gaps: bool = False) -> None:
+        """The stream is back (or there for the first time); its change to CONNECTED has been told.
+
+        Args:
+            tells_gaps: Whether the stream goes on where it ended, and says itself what is missing.
+        """
         self._down_since = None
+        if tells_gaps and not self._degraded:
+            self._gap_since = None
+            return
         if self._gap_since is None and not self._degraded:
             return
         if not self._can_poll:

@@ -7,17 +7,20 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import attrs
+
 from realtime_client._core.answers import read_answer
 from realtime_client._core.codec import Codec
+from realtime_client._core.picture import decode_picture
 from realtime_client._runtime.board import StatusBoard
 from realtime_client._runtime.clock import Clock
 from realtime_client._runtime.counters import Counters
 from realtime_client._runtime.hub import Hub, Topic
 from realtime_client._runtime.mailbox import Notice
 from realtime_client._runtime.rejected import Rejected
-from realtime_client.errors import MalformedMessage, PollError
+from realtime_client.errors import ConnectionLost, MalformedMessage, PollError
 from realtime_client.events import Event, Origin, Pong
-from realtime_client.status import Transport
+from realtime_client.status import Gap, Transport
 from realtime_client.store import DashboardStore
 from realtime_client.transports.base import Link, Received
 
@@ -78,13 +81,32 @@ class Intake:
             link: Where it came from.
             before_hand_over: Called with a batch's events before they are handed over.
         """
-        self._board.last_message_at = now = self._clock.now()
-        at = received.at or now
-        self._counters.add(bytes_received=received.size)
-        messages = received.messages
-        # At least once, also for a pong alone, which is a sign of life to the store.
-        for start in range(0, len(messages) or 1, BATCH):
-            self._take_batch(messages[start : start + BATCH], at, link, before_hand_over)
+        gap = received.gap
+        if received.size or received.pong is not None:
+            self._board.last_message_at = now = self._clock.now()
+            at = received.at or now
+            self._counters.add(bytes_received=received.size)
+            if received.snapshot is not None:
+                gap = self._restore(received.snapshot, gap, at, link)
+            messages = received.messages
+            # At least once, also for a pong alone, which is a sign of life to the store.
+            for start in range(0, len(messages) or 1, BATCH):
+                self._take_batch(messages[start : start + BATCH], at, link, before_hand_over)
+        if gap is not None:
+            self._hub.tell(Notice(Topic.GAP, gap))
+
+    def _restore(self, snapshot: bytes, gap: Gap | None, at: datetime, link: Link) -> Gap | None:
+        """Begin anew from a snapshot; what is new in it goes to the callbacks only if it is to fill a gap."""
+        try:
+            picture = decode_picture(snapshot, self._codec, received_at=at)
+        except MalformedMessage as error:
+            raise ConnectionLost("the snapshot of the feed could not be understood") from error
+        events = self._store.restore(picture, received_at=at, transport=link.transport)
+        self._hub.main.nudge()
+        if gap is None:
+            return None
+        self._hub.publish(events, [EVENT_SIZE] * len(events))
+        return attrs.evolve(gap, recovered=len(events))
 
     def _take_batch(
         self, messages: list[str | bytes], at: datetime, link: Link, before_hand_over: Callable[[list[Event]], None]

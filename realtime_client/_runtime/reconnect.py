@@ -396,8 +396,8 @@ class Supervisor:
         self._counters.add(connects=1, reconnects=int(self._connections > 1))
         self._publish()
         self._announcer.connected()
-        self._fallback.came_up()
-        if self._config.heartbeat != "none":
+        self._fallback.came_up(tells_gaps=current.reader.link.tells_gaps)
+        if self._config.heartbeat != "none" and current.reader.link.sends:
             heartbeat = Heartbeat(
                 current.reader,
                 config=self._config,

@@ -1,4 +1,4 @@
-"""The command ``realtime-client``: follow a feed (``tail``), serve one (``serve``), or both at once (``demo``).
+"""The command ``realtime-client``: to follow a feed, to serve one, or both at once, and to relay one to many processes.
 
 Each command is a module with ``add_arguments(parser)`` and ``run(args) -> int``, so that another program can offer it
 under its own roof; what goes wrong is raised as `realtime_client.cli.exits.Failure`.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from realtime_client import __version__
-from realtime_client.cli import completion, demo, doctor, record, replay, serve, status, tail, watch
+from realtime_client.cli import completion, demo, doctor, record, relay, replay, serve, status, tail, watch
 from realtime_client.cli.ending import run_to_end
 from realtime_client.cli.environment import environment_help
 from realtime_client.cli.exits import Exit
@@ -48,7 +50,7 @@ def _run(argv: Sequence[str] | None) -> int:
         args = _arguments(argv)
     except SystemExit as end:  # argparse has said already what is wrong, or shown the help
         return end.code if isinstance(end.code, int) else Exit.DONE
-    with _logging_to_stderr(args.verbose):
+    with _logging_to_stderr(args):
         return int(args.run(args))
 
 
@@ -68,6 +70,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         ("serve", serve, "serve the feed of a log"),
         ("demo", demo, "serve and follow, in one process"),
         ("completion", completion, "completion for bash, zsh or fish"),
+        ("relay", relay, "follow a feed once for many processes, through Redis"),
     ):
         command = commands.add_parser(name, help=summary, description=module.DESCRIPTION, epilog=module.EPILOG)
         module.add_arguments(command)
@@ -112,15 +115,34 @@ class _SaidAloud(logging.Handler):
             say(line)
 
 
+class _JsonLine(logging.Formatter):
+    """One JSON object a line; what a record says as data stands beside its words."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"time": at, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        line.update(getattr(record, "relay", {}))
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
 @contextmanager
-def _logging_to_stderr(verbosity: int) -> Iterator[None]:
-    """Warnings of the embedded server by default, the whole package's log with ``-v`` and, in detail, with ``-vv``."""
-    logger = logging.getLogger("realtime_client" if verbosity else "realtime_client.demo")
+def _logging_to_stderr(args: argparse.Namespace) -> Iterator[None]:
+    """What the command says by itself; the whole package's log with ``-v`` and, in detail, with ``-vv``."""
+    name, level = getattr(args, "logs", ("realtime_client.demo", logging.WARNING))
+    if args.verbose:
+        name, level = "realtime_client", (logging.INFO, logging.DEBUG)[min(args.verbose, 2) - 1]
+    logger = logging.getLogger(name)
     handler = _SaidAloud()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    as_json = getattr(args, "log_format", "text") == "json"
+    handler.setFormatter(
+        _JsonLine() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    )
     previous = logger.level
     logger.addHandler(handler)
-    logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
+    logger.setLevel(level)
     try:
         yield
     finally:

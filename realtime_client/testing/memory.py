@@ -27,6 +27,8 @@ class MemoryLink:
     """
 
     transport = Transport.WEBSOCKET
+    sends = True
+    tells_gaps = False
     lingering: str | None = None
 
     def __init__(self, owner: MemoryTransport, outcome: RealtimeError | None, *, hangs: bool) -> None:

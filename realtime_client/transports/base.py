@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from realtime_client.errors import ConnectionLost
-from realtime_client.status import Transport
+from realtime_client.status import Gap, Transport
 
 __all__ = ["FeedOver", "Link", "LinkFactory", "Poller", "Received"]
 
@@ -22,15 +22,21 @@ class Received(NamedTuple):
 
     Attributes:
         messages: Complete messages: text as ``str``, binary as ``bytes``.
-        size: Bytes read, of unfinished messages too; more than zero is a sign of life.
+        size: Bytes read, of unfinished messages too; more than zero is a sign of life of the feed. A transport that
+            knows of itself that it lives, and has heard nothing of the feed, returns zero from time to time.
         pong: The payload of the last answer to a ping frame, or ``None``.
-        at: When the messages were received (UTC), where that was not just now.
+        at: When the feed gave the messages, for a transport to which they come later; ``None`` for now.
+        snapshot: What the store is from here on, as the JSON of a picture, before the messages.
+        gap: A gap of which the transport itself knows, behind the messages. Without one, and with a snapshot, nothing
+            was missed.
     """
 
     messages: list[str | bytes]
     size: int
     pong: bytes | None = None
     at: datetime | None = None
+    snapshot: bytes | None = None
+    gap: Gap | None = None
 
 
 class FeedOver(ConnectionLost):
@@ -38,9 +44,18 @@ class FeedOver(ConnectionLost):
 
 
 class Link(Protocol):
-    """One attempt to connect and the connection that comes of it."""
+    """One attempt to connect and the connection that comes of it.
+
+    Attributes:
+        transport: What kind it is.
+        sends: Whether anything can be sent, a heartbeat for instance; a link that cannot send judges by itself whether
+            its peer is silent.
+        tells_gaps: Whether it goes on where the link before has ended, and tells what is missing even so.
+    """
 
     transport: Transport
+    sends: bool
+    tells_gaps: bool
 
     def open(self, deadline: float) -> None:
         """Connect; blocks until done, on the reader thread.

@@ -78,6 +78,8 @@ class ReplayLink:
     """
 
     transport = Transport.REPLAY
+    sends = True
+    tells_gaps = False
     lingering: str | None = None
     sent_bytes = 0
 

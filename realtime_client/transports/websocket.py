@@ -63,6 +63,8 @@ class WebSocketLink:
     """One attempt and one connection; see `realtime_client.transports.base.Link` for who may call what."""
 
     transport = Transport.WEBSOCKET
+    sends = True
+    tells_gaps = False
 
     def __init__(self, config: ClientConfig, tls: TlsSettings, asked: dict[str, Errands]) -> None:
         self._config = config

@@ -12,6 +12,7 @@ import pytest
 from realtime_client import LogEntry, NewAnomaly
 from realtime_client.demo import FeedServer
 from realtime_client.recording import Recorder
+from tests.relay.servers import RedisServer
 
 PUBLISHING_INTERVAL = 0.05
 
@@ -46,6 +47,13 @@ def feed() -> Iterator[FeedServer]:
         yield server
         stop.set()
         publisher.join(5)
+
+
+@pytest.fixture(scope="session")
+def redis_address() -> Iterator[str]:
+    """Host and port of a Redis server for the examples."""
+    with RedisServer() as server:
+        yield f"localhost:{server.port}"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ __all__ = [
     "DJANGO_SETTINGS",
     "FEED_ADDRESS",
     "FEED_URL",
+    "REDIS_ADDRESS",
     "ROOT",
     "UNTIL_CTRL_C",
     "Example",
@@ -24,6 +25,8 @@ __all__ = [
 ROOT = Path(__file__).parents[2]
 FEED_ADDRESS = "localhost:8080"
 """Host and port that the examples connect to and poll; those of the tests' feed are put in their place."""
+REDIS_ADDRESS = "localhost:6379"
+"""The same for Redis."""
 FEED_URL = f"ws://{FEED_ADDRESS}/ws"
 UNTIL_CTRL_C = "<!-- runs until Ctrl-C -->"
 """Stands, invisible to readers, above an example that has no end of its own."""

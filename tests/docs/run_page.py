@@ -9,6 +9,7 @@ from __future__ import annotations
 import doctest
 import faulthandler
 import io
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from types import FrameType
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
-from tests.docs.examples import DJANGO_SETTINGS, FEED_ADDRESS, Example, examples
+from tests.docs.examples import DJANGO_SETTINGS, FEED_ADDRESS, REDIS_ADDRESS, Example, examples
 
 SECONDS_EACH = 20.0
 LINES_UNTIL_CTRL_C = 3
@@ -52,6 +53,7 @@ def run(example: Example, names: dict[str, Any], url: str) -> None:
     """Run one example."""
     faulthandler.dump_traceback_later(SECONDS_EACH, exit=True)
     code = example.code.replace(FEED_ADDRESS, urlsplit(url).netloc)
+    code = code.replace(REDIS_ADDRESS, os.environ.get("REDIS_ADDRESS", REDIS_ADDRESS))
     if example.language == "pycon":
         run_session(example, code, names)
     elif example.endless:

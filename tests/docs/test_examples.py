@@ -14,7 +14,7 @@ import pytest
 
 from realtime_client.demo import FeedServer
 from tests.docs import examples as documentation
-from tests.docs.examples import FEED_URL, ROOT, Example, blocks, commands, examples, pages
+from tests.docs.examples import FEED_URL, REDIS_ADDRESS, ROOT, Example, blocks, commands, examples, pages
 
 PYTHON_PAGES = [page for page in pages() if examples(page, "python", "pycon")]
 COMMANDS = [
@@ -31,22 +31,24 @@ os.execvp("bash", ["bash", "-c", sys.argv[1]])
 """
 
 
-def run_page(page: str, url: str) -> subprocess.CompletedProcess[str]:
+def run_page(page: str, url: str, redis_address: str = REDIS_ADDRESS) -> subprocess.CompletedProcess[str]:
     """Run the Python examples of a page in a process of their own."""
     command = [sys.executable, "-W", "error", "-m", "tests.docs.run_page", page, url]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55, check=False)
+    environment = {**os.environ, "REDIS_ADDRESS": redis_address}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=55, check=False)
 
 
 @pytest.mark.parametrize("page", PYTHON_PAGES)
-def test_python_examples(page: str, feed: FeedServer) -> None:
-    done = run_page(page, feed.url)
+def test_python_examples(page: str, feed: FeedServer, redis_address: str) -> None:
+    done = run_page(page, feed.url, redis_address)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("example", "command"), COMMANDS, ids=[f"{e.page}:{e.line}:{c}" for e, c in COMMANDS])
 @pytest.mark.usefixtures("recording")
-def test_console_examples(example: Example, command: str, feed: FeedServer, log_file: Path) -> None:
+def test_console_examples(example: Example, command: str, feed: FeedServer, redis_address: str, log_file: Path) -> None:
     command = command.replace(REAL_LOG, str(log_file)).replace(FEED_URL, feed.url)
+    command = command.replace(REDIS_ADDRESS, redis_address)
     if " serve" in command and "--port" not in command:
         command += " --port 0"
     if " --web" in command and "--web-port" not in command:

@@ -1,0 +1,204 @@
+"""What a relay has appended, as a store like the readers', and what may be appended next. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import attrs
+import msgspec
+
+from realtime_client._core.codec import Codec
+from realtime_client._core.picture import decode_picture, encode_picture
+from realtime_client._core.relay_stream import BEAT, EVENT, GAP, Entry, Place, Verdict, at_of, judge
+from realtime_client.errors import MalformedMessage
+from realtime_client.events import (
+    ConnectionEstablished,
+    Event,
+    LogEntry,
+    NewAnomaly,
+    Origin,
+    Pong,
+    SystemAlert,
+    wire_value,
+)
+from realtime_client.status import Gap, Transport
+from realtime_client.store import DashboardStore
+
+__all__ = ["Batch", "Ledger", "encode_event"]
+
+
+@attrs.frozen
+class Batch:
+    """What is appended at once.
+
+    Attributes:
+        after: The number of the entry before it.
+        entries: Kind and body of each.
+        events: The events among them, in order.
+    """
+
+    after: int
+    entries: tuple[tuple[bytes, bytes], ...]
+    events: tuple[Event, ...]
+
+    @property
+    def last(self) -> int:
+        """The number of its last entry."""
+        return self.after + len(self.entries)
+
+
+class Ledger:
+    """The store as all readers have it, the place in the stream to which it belongs, and the rule "no log twice".
+
+    Args:
+        recent_logs_limit, alerts_limit, dedup_window: As of a client; what a new reader can get from the snapshot.
+
+    Attributes:
+        epoch: The history; empty before there is one.
+        seq: The number of the last entry.
+        fence: The fencing number under which it was written.
+        duplicates: Logs that were not appended because they were.
+    """
+
+    def __init__(self, *, recent_logs_limit: int, alerts_limit: int, dedup_window: int) -> None:
+        self._new_store = partial(
+            DashboardStore,
+            recent_logs_limit=recent_logs_limit,
+            alerts_limit=alerts_limit,
+            dedup_window=dedup_window,
+        )
+        self._codec = Codec()
+        self.duplicates = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin with nothing."""
+        self.epoch = b""
+        self.seq = 0
+        self.fence = 0
+        self.store = self._new_store()
+
+    # Writing
+
+    def admit(self, items: Iterable[Event | Gap]) -> Batch | None:
+        """What of these is to be appended: without what is about the connection upstream, and without known logs."""
+        entries: list[tuple[bytes, bytes]] = []
+        events: list[Event] = []
+        mine: dict[str, LogEntry] = {}
+        alerts: set[tuple[Any, ...]] | None = None
+        for item in items:
+            if isinstance(item, Gap):
+                entries.append((GAP, _encode_gap(item)))
+                continue
+            if isinstance(item, NewAnomaly):
+                if self._knows(item.log, mine):
+                    self.duplicates += 1
+                    continue
+                mine[item.log.id] = item.log
+            elif isinstance(item, (Pong, ConnectionEstablished)):
+                continue
+            elif isinstance(item, SystemAlert) and item.origin is Origin.POLL:
+                if alerts is None:
+                    alerts = {_identity(alert) for alert in self.store.alerts}
+                if _identity(item) in alerts:
+                    continue
+            entries.append((EVENT, encode_event(item)))
+            events.append(item)
+        return Batch(self.seq, tuple(entries), tuple(events)) if entries else None
+
+    def beat(self) -> Batch:
+        """A sign of life."""
+        return Batch(self.seq, ((BEAT, b"{}"),), ())
+
+    def commit(self, batch: Batch, fence: int, at: datetime) -> None:
+        """A batch was appended."""
+        self.seq = batch.last
+        self.fence = fence
+        if batch.events:
+            self.store.apply(batch.events, received_at=at, transport=Transport.REDIS)
+
+    def snapshot(self) -> bytes:
+        """The store, for new readers."""
+        return msgspec.json.encode(encode_picture(self.store.picture()))
+
+    def _knows(self, log: LogEntry, mine: dict[str, LogEntry]) -> bool:
+        remembered, held = self.store.find_log(log.id)
+        held = mine.get(log.id, held)
+        if held is None:
+            return remembered
+        # The server may have changed it since (better causes, for instance): readers that show it shall show that. One
+        # whose time goes back would be shown or not as batches happen to end, so it is taken for a repetition.
+        changed = held != log
+        younger = log.timestamp is None or (held.timestamp is not None and log.timestamp >= held.timestamp)
+        return not (changed and younger)
+
+    # Reading, at the beginning of a term
+
+    def restore(self, place: Place, store: bytes) -> None:
+        """Take a snapshot over.
+
+        Raises:
+            MalformedMessage: It cannot be understood.
+        """
+        picture = decode_picture(store, self._codec, received_at=at_of(0))
+        self.epoch, self.seq, self.fence = place.epoch, place.seq, place.fence
+        self.store = self._new_store()
+        self.store.restore(picture, received_at=at_of(0), transport=Transport.REDIS)
+
+    def replay(self, entries: Iterable[Entry]) -> None:
+        """Take entries over, as a reader does."""
+        for entry in entries:
+            verdict = judge(Place(seq=self.seq, fence=self.fence), entry)
+            if verdict in (Verdict.KNOWN, Verdict.STALE):
+                continue
+            self.seq, self.fence = entry.seq, entry.fence
+            if entry.kind == EVENT:
+                at = at_of(entry.at)
+                try:
+                    event = self._codec.decode(entry.body, received_at=at, origin=Origin.REDIS)
+                except MalformedMessage:
+                    continue  # readers could not either
+                self.store.apply([event], received_at=at, transport=Transport.REDIS)
+
+
+def encode_event(event: Event) -> bytes:
+    """The event as the message that readers decode."""
+    message: dict[str, Any] = {"type": event.type}
+    if isinstance(event, NewAnomaly):
+        message["data"] = {"log": _log(event.log)}
+    elif (data := event.data_to_dict()) is not None:
+        message["data"] = data
+    if event.timestamp is not None:
+        message["timestamp"] = event.timestamp
+    try:
+        return msgspec.json.encode(message)
+    except (OverflowError, TypeError, ValueError):  # a whole number past 64 bits
+        return json.dumps(wire_value(message), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _log(log: LogEntry) -> dict[str, Any]:
+    """As `LogEntry.to_dict`, which costs several times as much; times are left to the encoder."""
+    data = {
+        "id": log.id,
+        "message": log.message,
+        "timestamp": log.timestamp,
+        "level": log.level,
+        "source": log.source,
+        "isAnomaly": log.is_anomaly,
+        "anomalyScore": log.anomaly_score,
+        "rootCauses": log.root_causes,
+        "recommendations": log.recommendations,
+    }
+    return {**wire_value(log.extra), **data} if log.extra else data
+
+
+def _encode_gap(gap: Gap) -> bytes:
+    return msgspec.json.encode({name: wire_value(value) for name, value in attrs.asdict(gap).items()})
+
+
+def _identity(alert: SystemAlert) -> tuple[Any, ...]:
+    return alert.timestamp, alert.message, alert.severity

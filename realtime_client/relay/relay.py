@@ -1,0 +1,555 @@
+"""`Relay`: follows a feed and appends it to a Redis stream, if no other relay does.
+
+One thread does all of it, one thing after the other: it is the only one that talks to Redis, knows the lease and has
+the ledger. The upstream client's threads fill the backlog and nothing else. See docs/design/relay.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+from realtime_client._core.backoff import delay_before
+from realtime_client._core.relay_stream import at_of
+from realtime_client.config import ClientConfig
+from realtime_client.errors import ConfigError, ConnectError, ConnectionLost, MalformedMessage, RealtimeError
+from realtime_client.events import Event, StatsUpdate
+from realtime_client.redaction import show_url
+from realtime_client.relay.ledger import Batch, Ledger
+from realtime_client.relay.telemetry import RelayMetrics, RelayState
+from realtime_client.relay.upstream import Backfill, Connected, Item, Upstream
+from realtime_client.relay.writer import Held, LeaseLost, LeaseRefused, StreamWriter, Term
+from realtime_client.status import Gap
+
+__all__ = ["Relay"]
+
+logger = logging.getLogger("realtime_client.relay")
+
+BATCH = 1000
+"""Events of one append."""
+QUICKLY = ClientConfig(reconnect_delay=0.1, reconnect_delay_max=2.0)
+"""How connections to Redis are spaced: what comes from upstream waits meanwhile."""
+COUNTERS = (
+    "terms",
+    "appended",
+    "batches",
+    "bytes",
+    "beats",
+    "gaps",
+    "refused",
+    "renewals",
+    "snapshots",
+    "redis_connects",
+    "redis_errors",
+)
+GOODBYE = 1 / 5
+"""Part of the lease that the closing handshake upstream may take: a term may just have begun."""
+LEAVING = 1.0
+"""Seconds in which what was received is still appended, at the end."""
+
+
+class Relay:
+    """Follows a feed and appends it to a Redis stream, from which any number of clients read.
+
+    Any number of relays may run for one stream: one has a lease and is active, the others stand by and take over
+    within ``lease`` seconds of its end. Making a relay does no I/O and starts no thread.
+
+    Args:
+        upstream: The feed, a ``ws://`` or ``wss://`` URL or a `ClientConfig`. With ``polling_url`` or ``poller`` it is
+            asked for what was missed, also when another relay takes over.
+        redis: The stream, ``redis://host:6379/0?stream=name`` or a `ClientConfig` with such a URL.
+        name: Part of the threads' names and of log messages.
+        lease: Seconds for which a relay is active without renewing, and so the longest that a takeover waits.
+        maxlen: About how many entries the stream keeps.
+        snapshot_every: After how many entries the snapshot is written; at most half of ``maxlen``.
+        beat_interval: Seconds without an event after which readers are told that the feed lives.
+        max_pending_events: How many events may wait to be appended; then the feed is held back.
+        recent_logs_limit, alerts_limit, dedup_window: As of a client; what a new reader gets of the past.
+
+    Attributes:
+        name: As given.
+        max_pending_events: As given.
+
+    Raises:
+        ConfigError: Names every wrong argument at once.
+    """
+
+    def __init__(
+        self,
+        upstream: str | ClientConfig,
+        redis: str | ClientConfig,
+        *,
+        name: str = "relay",
+        lease: float = 5.0,
+        maxlen: int = 100_000,
+        snapshot_every: int = 5_000,
+        beat_interval: float = 10.0,
+        max_pending_events: int = 10_000,
+        recent_logs_limit: int = 100,
+        alerts_limit: int = 100,
+        dedup_window: int = 10_000,
+    ) -> None:
+        self._upstream_config = _config(upstream, name)
+        redis_config = _config(redis, name)
+        _check(
+            (not self._upstream_config.is_redis, "upstream: a Redis URL is not allowed; allowed: ws:// or wss://"),
+            (redis_config.is_redis, "redis: only redis://... or rediss://... with ?stream=NAME is allowed"),
+            (0.1 <= lease <= 3600, f"lease: {lease!r} is not allowed; allowed: 0.1 to 3600 seconds"),
+            (
+                0 < beat_interval <= 3600,
+                f"beat_interval: {beat_interval!r} is not allowed; allowed: seconds above 0, up to 3600",
+            ),
+            (maxlen >= 1000, f"maxlen: {maxlen!r} is not allowed; allowed: a whole number of at least 1000"),
+            (
+                1 <= snapshot_every <= maxlen // 2,
+                f"snapshot_every: {snapshot_every!r} is not allowed; allowed: 1 to half of maxlen",
+            ),
+            (
+                min(max_pending_events, recent_logs_limit, alerts_limit, dedup_window) >= 1,
+                "max_pending_events, recent_logs_limit, alerts_limit, dedup_window: each is at least 1",
+            ),
+        )
+        self.name = name
+        self._redis_url = show_url(redis_config.url)
+        self._writer = StreamWriter(redis_config, lease=lease, maxlen=maxlen)
+        self._ledger = Ledger(recent_logs_limit=recent_logs_limit, alerts_limit=alerts_limit, dedup_window=dedup_window)
+        self._snapshot_every = snapshot_every
+        self._beat_interval = beat_interval
+        self.max_pending_events = max_pending_events
+        # Of the relay's thread alone.
+        self._upstream: Upstream | None = None
+        self._ready: deque[Event | Gap] = deque()  # to be appended next
+        self._pending: tuple[Batch, int] | None = None  # sent under this fence, and perhaps written: no answer came
+        self._held_back: list[Event | Gap] | None = None  # what the stream gives while the past is asked for
+        self._backfill_by = 0.0
+        self._snapshot_at = 0
+        self._beat_at = 0.0
+        self._attempt = 0
+        self._since: datetime | None = None  # of the gap before this term, until it is told
+        self._counts = dict.fromkeys(COUNTERS, 0)
+        # Shared with whoever asks.
+        self._changed = threading.Condition(threading.Lock())  # guards _state, _error and _stopping
+        self._state = RelayState.STOPPED
+        self._error: str | None = None
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    # Life
+
+    def start(self) -> None:
+        """Start the relay's thread; returns at once. A relay that runs goes on; one that was stopped starts anew."""
+        with self._changed:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._stopping = False
+            self._state = RelayState.DISCONNECTED  # from here on, so that nobody takes it for one that has ended
+            self._thread = threading.Thread(target=self._live, name=f"rtc-{self.name}-relay", daemon=True)
+            self._thread.start()
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Append what waits, write the snapshot, give the lease back and disconnect; blocks, from any thread.
+
+        Args:
+            timeout: Seconds to wait for the end; ``None`` for 10.
+
+        Returns:
+            Whether it has ended in time.
+        """
+        limit = 10.0 if timeout is None else timeout
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+            idle = self._state is not RelayState.ACTIVE
+        if idle:  # nothing to append, whatever it waits for
+            self._writer.abort()
+        if (upstream := self._upstream) is not None:
+            upstream.backlog.nudge()
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return True
+        thread.join(limit)
+        if thread.is_alive():
+            self._writer.abort()
+            thread.join(limit)
+            self._log(logging.WARNING, "did not end in time", timeout=limit)
+        return not thread.is_alive()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # The present, for any thread
+
+    @property
+    def state(self) -> RelayState:
+        """Where it stands."""
+        with self._changed:
+            return self._state
+
+    def wait_for(self, state: RelayState, timeout: float | None = None) -> bool:
+        """Wait until the relay stands there; whether it does.
+
+        Args:
+            state: Where.
+            timeout: Seconds; ``None`` for as long as it takes.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while self._state is not state:
+                # In pieces, so that Ctrl-C is heard on the main thread.
+                left = 0.5 if deadline is None else min(0.5, deadline - time.monotonic())
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+            return True
+
+    def metrics(self) -> RelayMetrics:
+        """Counters since the relay was made."""
+        upstream = self._upstream
+        return RelayMetrics(
+            **self._counts,
+            duplicates=self._ledger.duplicates,
+            waiting=0 if upstream is None else len(upstream.backlog),
+            waiting_high_water=0 if upstream is None else upstream.backlog.high_water,
+            seq=self._ledger.seq,
+            fence=self._ledger.fence,
+            active=int(self.state is RelayState.ACTIVE),
+            upstream_connected=int(upstream is not None and upstream.client.is_connected),
+            lease_left=self._writer.lease.left(time.monotonic()),
+        )
+
+    def health(self) -> dict[str, Any]:
+        """A small JSON-ready dict for health endpoints.
+
+        Keys: ``healthy`` (active and following the feed, or standing by), ``state``, ``fence``, ``seq``, ``waiting``,
+        ``lease_left`` (seconds), ``last_error`` (text or ``None``), ``upstream`` (`RealtimeClient.health`, or ``None``
+        while another relay is active).
+        """
+        metrics, upstream = self.metrics(), self._upstream
+        with self._changed:
+            state, error = self._state, self._error
+        follows = upstream is not None and not upstream.hopeless
+        return {
+            "healthy": state is RelayState.STANDBY or (state is RelayState.ACTIVE and follows),
+            "state": state.value,
+            "fence": metrics.fence,
+            "seq": metrics.seq,
+            "waiting": metrics.waiting,
+            "lease_left": round(metrics.lease_left, 3),
+            "last_error": error,
+            "upstream": None if upstream is None else upstream.client.health(),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Relay {self.name} {show_url(self._upstream_config.url)} -> {self._redis_url} {self.state.value}>"
+
+    # The relay's thread
+
+    def _live(self) -> None:
+        """The thread's life."""
+        try:
+            while not self._stopping:
+                self._try(self._serve)
+            self._try(self._leave)
+        finally:
+            self._close_upstream()
+            self._writer.disconnect()
+            self._enter(RelayState.STOPPED)
+
+    def _try(self, work: Callable[[], None]) -> None:
+        """Work until something breaks; then wait, and the next attempt is made."""
+        try:
+            work()
+        except (ConnectError, ConnectionLost) as error:
+            self._trouble(error)
+        except Exception as error:
+            logger.exception("[%s] unexpected error on the relay's thread", self.name)
+            self._trouble(error)
+
+    def _trouble(self, error: Exception) -> None:
+        self._writer.disconnect()
+        self._counts["redis_errors"] += 1
+        self._attempt += 1
+        with self._changed:
+            self._error = str(error) if isinstance(error, RealtimeError) else f"unexpected {type(error).__name__}"
+        self._enter(RelayState.DISCONNECTED)
+        level = logging.WARNING if self._attempt == 1 else logging.DEBUG
+        delay = delay_before(self._attempt, QUICKLY)
+        self._log(level, "trouble", error=self._error, retry_in=round(delay, 2))
+        self._pause(delay)
+
+    def _serve(self) -> None:
+        self._writer.connect()
+        self._counts["redis_connects"] += 1
+        self._log(logging.INFO, "connected to redis", redis=self._redis_url)
+        while not self._stopping:
+            asked = self._writer.acquire()
+            self._attempt = 0
+            if isinstance(asked, Held):
+                self._stand_by(asked)
+                continue
+            try:
+                self._lead(asked)
+            except LeaseLost as lost:
+                self._counts["refused"] += isinstance(lost, LeaseRefused)
+                self._log(logging.WARNING, "lease lost", reason=str(lost), fence=asked.fence)
+
+    def _stand_by(self, held: Held) -> None:
+        if self._upstream is not None:
+            # Another relay has gone on without us and follows the feed: what we hold it has, or says to be missing.
+            self._log(logging.WARNING, "another relay has taken over", discarded=self._upstream.waiting)
+            self._pending = None
+            self._close_upstream()
+        if self.state is not RelayState.STANDBY:
+            self._log(logging.INFO, "standing by")
+        self._enter(RelayState.STANDBY)
+        # At the very moment at which the lease would end, and not much later than it may be given back.
+        self._pause(min(held.wait + 0.005, self._writer.lease.duration / 3))
+
+    def _lead(self, term: Term) -> None:
+        fresh = self._begin(term)
+        self._counts["terms"] += 1
+        self._log(logging.INFO, "active", fence=term.fence, seq=self._ledger.seq, upstream_kept=not fresh)
+        if fresh or self._upstream is None:
+            self._close_upstream()
+            self._follow(since=at_of(term.id.partition(b"-")[0]) if self._ledger.seq else None)
+        self._enter(RelayState.ACTIVE)
+        with self._changed:
+            self._error = None
+        if self._pending is not None:
+            self._append(attrs.evolve(self._pending[0], after=self._ledger.seq))
+        self._beat_at = time.monotonic() + self._beat_interval
+        upstream = self._upstream
+        assert upstream is not None
+        while not self._stopping:
+            now = time.monotonic()
+            if now >= self._writer.lease.renew_at:
+                self._renew()
+            if upstream.hopeless:
+                self._step_down()
+                return
+            due = min(self._writer.lease.renew_at, self._beat_at)
+            if self._held_back is not None:
+                due = min(due, self._backfill_by)
+            self._sort(upstream.backlog.take(BATCH, due - now))
+            self._publish()
+            if time.monotonic() >= self._beat_at:
+                self._beat(upstream)
+
+    def _begin(self, term: Term) -> bool:
+        """Make the ledger and Redis agree; whether upstream must be connected anew."""
+        ledger = self._ledger
+        ours = bool(ledger.epoch) and term.epoch in (ledger.epoch, b"")
+        if ours and self._pending is not None:
+            batch, fence = self._pending
+            if term.written == fence and term.seq == batch.last:  # it was written, and only the answer was lost
+                self._committed(batch, term.written, term.id)
+        # Nobody has written since; where Redis has less than we remember, it has lost it.
+        kept = ours and term.written <= ledger.fence and term.seq <= ledger.seq
+        if not kept:
+            self._pending = None
+            self._read(term)
+        # Before it is written, since the answer may be lost: what we find next time is then not taken for another's.
+        ledger.fence = term.fence
+        self._write_snapshot(begins=True)
+        return not kept
+
+    def _read(self, term: Term) -> None:
+        """Take over what Redis has, as a reader does."""
+        ledger = self._ledger
+        ledger.forget()
+        found = self._writer.read_snapshot()
+        after = b"0-0"
+        if found is not None:
+            place, store = found
+            try:
+                ledger.restore(place, store)
+                after = place.id
+            except MalformedMessage as error:
+                self._log(logging.ERROR, "the snapshot cannot be understood", reason=error.reason)
+        for entries in self._writer.read_entries(after):
+            ledger.replay(entries)
+            if time.monotonic() >= self._writer.lease.renew_at:
+                self._renew()
+        ledger.seq = max(ledger.seq, term.seq)
+        ledger.epoch = ledger.epoch or term.epoch or secrets.token_hex(8).encode()
+
+    def _follow(self, since: datetime | None) -> None:
+        """Connect upstream; what was missed since is asked for when the connection stands."""
+        self._since = since
+        self._upstream = Upstream(self._upstream_config, self.max_pending_events)
+        self._upstream.connect()
+
+    def _sort(self, items: list[Item]) -> None:
+        """Say what is appended next: while the past is asked for, the present waits."""
+        ready = self._ready
+        upstream = self._upstream
+        assert upstream is not None
+        for item in items:
+            if isinstance(item, Connected):
+                self._log(logging.INFO, "following", feed=show_url(self._upstream_config.url))
+                timeout = self._upstream_config.backfill_timeout
+                if upstream.can_poll:
+                    self._held_back = []
+                    self._backfill_by = time.monotonic() + timeout
+                    upstream.backfill(self._ledger.store.newest_timestamp(), timeout)
+                else:
+                    ready += self._gap(recovered=0, complete=False)
+            elif isinstance(item, Backfill):
+                # Figures are left to the stream where it has told some: either may be the older ones.
+                told = any(isinstance(held, StatsUpdate) for held in self._held_back or ())
+                events = [event for event in item.events if not (told and isinstance(event, StatsUpdate))]
+                before = self._ledger.duplicates
+                news = self._ledger.admit(events)
+                self._ledger.duplicates = before
+                recovered = 0 if news is None else len(news.events)
+                in_time = self._held_back is not None
+                ready += [*events, *self._gap(recovered=recovered, complete=item.complete and in_time)]
+                ready += self._held_back or []
+                self._held_back = None
+            elif self._held_back is not None:
+                self._held_back.append(item)
+            else:
+                ready.append(item)
+        if self._held_back is not None and (
+            time.monotonic() >= self._backfill_by or len(self._held_back) >= self.max_pending_events
+        ):
+            ready += self._held_back
+            self._held_back = None
+
+    def _gap(self, *, recovered: int, complete: bool) -> list[Gap]:
+        """The gap between the last term and this one, if there was one before."""
+        since, self._since = self._since, None
+        if since is None:
+            return []
+        until = datetime.now(UTC)
+        return [Gap(since=min(since, until), until=until, recovered=recovered, complete=complete)]
+
+    def _publish(self) -> None:
+        ready = self._ready
+        while ready:
+            batch = self._ledger.admit([ready.popleft() for _ in range(min(BATCH, len(ready)))])
+            if batch is not None:
+                self._append(batch)
+            if self._ledger.seq - self._snapshot_at >= self._snapshot_every:
+                self._write_snapshot()
+
+    def _append(self, batch: Batch) -> None:
+        self._pending = (batch, self._writer.fence)  # until the answer is here: it may be written although none comes
+        self._committed(batch, self._writer.fence, self._writer.append(batch))
+        self._beat_at = time.monotonic() + self._beat_interval
+
+    def _committed(self, batch: Batch, fence: int, last_id: bytes) -> None:
+        self._pending = None
+        self._ledger.commit(batch, fence, at_of(last_id.partition(b"-")[0]))
+        counts = self._counts
+        counts["batches"] += 1
+        counts["appended"] += len(batch.events)
+        counts["bytes"] += sum(len(body) for _, body in batch.entries)
+        counts["gaps"] += sum(kind == b"gap" for kind, _ in batch.entries)
+        counts["beats"] += sum(kind == b"beat" for kind, _ in batch.entries)
+
+    def _beat(self, upstream: Upstream) -> None:
+        if upstream.client.is_connected:
+            self._append(self._ledger.beat())
+        self._beat_at = time.monotonic() + self._beat_interval
+
+    def _renew(self) -> None:
+        self._writer.renew()
+        self._counts["renewals"] += 1
+
+    def _write_snapshot(self, *, begins: bool = False) -> None:
+        ledger = self._ledger
+        self._writer.write_snapshot(ledger.seq, ledger.epoch, ledger.snapshot(), begins=begins)
+        self._snapshot_at = ledger.seq
+        self._counts["snapshots"] += 1
+
+    def _step_down(self) -> None:
+        """The feed is out of reach from here: let others try for a while."""
+        upstream = self._upstream
+        assert upstream is not None
+        error = upstream.client.status.last_error
+        self._log(logging.WARNING, "the feed is out of reach; giving the lease back", error=str(error))
+        with self._changed:
+            self._error = str(error)
+        self._publish()
+        self._write_snapshot()
+        self._writer.release()
+        self._close_upstream()
+        self._enter(RelayState.STANDBY)
+        self._pause(2 * self._writer.lease.duration)
+
+    def _leave(self) -> None:
+        """A graceful end: what was received is appended, the lease given back."""
+        upstream = self._upstream
+        if upstream is None or not self._writer.connected or not self._writer.lease.left(time.monotonic()):
+            return
+        try:
+            deadline = time.monotonic() + LEAVING
+            while upstream.waiting and time.monotonic() < deadline:
+                if time.monotonic() >= self._writer.lease.renew_at:
+                    self._renew()
+                self._sort(upstream.backlog.take(BATCH, 0.02))
+                self._publish()
+            self._ready += self._held_back or []
+            self._publish()
+            self._write_snapshot()
+            self._writer.release()  # before the goodbye upstream, which may take longer than the lease
+            self._log(logging.INFO, "lease given back", seq=self._ledger.seq)
+        except LeaseLost as lost:
+            self._log(logging.WARNING, "lease lost at the end", reason=str(lost))
+
+    def _close_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        self._held_back = None
+        self._ready.clear()
+        if upstream is not None:
+            upstream.close(self._writer.lease.duration * GOODBYE)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, unless there is something to stop for."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping, seconds)
+
+    def _enter(self, state: RelayState) -> None:
+        with self._changed:
+            self._state = state
+            self._changed.notify_all()
+
+    def _log(self, level: int, what: str, **facts: object) -> None:
+        """One line for people, with the same as data for whoever collects logs: ``record.relay``."""
+        words = " ".join(f"{name}={value}" for name, value in facts.items())
+        logger.log(
+            level,
+            "[%s] %s%s",
+            self.name,
+            what,
+            f" ({words})" if words else "",
+            extra={"relay": {"name": self.name, "what": what, **facts}},
+        )
+
+
+def _config(given: str | ClientConfig, name: str) -> ClientConfig:
+    if isinstance(given, ClientConfig):
+        return given
+    return ClientConfig.from_mapping({"url": given, "name": name})
+
+
+def _check(*rules: tuple[bool, str]) -> None:
+    problems = [problem for holds, problem in rules if not holds]
+    if problems:
+        raise ConfigError(*problems)

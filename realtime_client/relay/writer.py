@@ -1,0 +1,207 @@
+"""The relay's side of Redis: the scripts as calls, and the lease."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from realtime_client._core.relay_stream import NOWHERE, Entry, Place, read_entry
+from realtime_client.config import ClientConfig
+from realtime_client.errors import ConnectionLost
+from realtime_client.relay import scripts
+from realtime_client.relay.lease import Lease
+from realtime_client.relay.ledger import Batch
+from realtime_client.transports.errands import Errands
+from realtime_client.transports.redis_wire import RedisWire, Script
+
+__all__ = ["Held", "LeaseLost", "LeaseRefused", "StreamWriter", "Term"]
+
+READ_AT_ONCE = 1000
+
+
+class LeaseLost(Exception):
+    """The lease is over, or about to be, or another's: nothing may be written."""
+
+
+class LeaseRefused(LeaseLost):
+    """Redis refused to write."""
+
+
+@attrs.frozen
+class Held:
+    """The lease is another relay's.
+
+    Attributes:
+        wait: Seconds until it ends, if that relay does not renew it.
+    """
+
+    wait: float
+
+
+@attrs.frozen
+class Term:
+    """The lease is ours; what Redis has.
+
+    Attributes:
+        fence: Our fencing number.
+        written: The fencing number of the last write, or 0.
+        epoch: The history in Redis; empty where there is none.
+        seq: The number of its last entry.
+        id: The last entry's id.
+    """
+
+    fence: int
+    written: int
+    epoch: bytes
+    seq: int
+    id: bytes
+
+
+class StreamWriter:
+    """Everything that one relay asks of Redis, over one connection at a time. Used by the relay's thread alone.
+
+    Args:
+        config: Where Redis is.
+        lease: Seconds.
+        maxlen: About how many entries the stream keeps.
+
+    Attributes:
+        lease: The lease.
+        highest_fence: The highest fencing number ever seen.
+    """
+
+    def __init__(self, config: ClientConfig, *, lease: float, maxlen: int) -> None:
+        self._config = config
+        self._maxlen = maxlen
+        self._token = secrets.token_hex(16)
+        self._asked: dict[str, Errands] = {}
+        self._timeout = lease / 2
+        self._fence = 0
+        self._wire: RedisWire | None = None
+        self.lease = Lease(lease)
+        self.highest_fence = 0
+
+    @property
+    def fence(self) -> int:
+        """Our fencing number, of the present or the last term."""
+        return self._fence
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._wire is not None
+
+    def connect(self) -> None:
+        """Connect; blocks. ``ConnectError`` if that fails."""
+        self._wire = RedisWire(self._config, self._asked)
+        self._wire.open(time.monotonic() + self._config.connect_timeout)
+
+    def abort(self) -> None:
+        """End the connection at once, from any thread."""
+        wire = self._wire
+        if wire is not None:
+            wire.abort(ConnectionLost("the relay was stopped"))
+
+    def disconnect(self) -> None:
+        """Drop the connection, if any."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.release()
+
+    def acquire(self) -> Term | Held:
+        """Ask for the lease."""
+        asked_at = time.monotonic()
+        keys = self._keys
+        answer = self._run(
+            scripts.ACQUIRE, [keys.lease, keys.state], [self._token, self._milliseconds, self.highest_fence]
+        )
+        if answer[0] == 0:
+            self.highest_fence = max(self.highest_fence, int(answer[2] or 0))
+            return Held(max(0.0, int(answer[1]) / 1000))
+        _, fence, written, epoch, seq, last = answer
+        self._fence = self.highest_fence = int(fence)
+        self.lease.granted(asked_at)
+        return Term(self._fence, int(written or 0), epoch or b"", int(seq or 0), last or NOWHERE)
+
+    def renew(self) -> None:
+        """Prolong the lease. `LeaseLost` if it is not ours any more."""
+        asked_at = time.monotonic()
+        if not self._run(scripts.RENEW, [self._keys.lease], [self._token, self._milliseconds]):
+            self.lease.given_up()
+            raise LeaseLost("the lease has run out")
+        self.lease.granted(asked_at)
+
+    def append(self, batch: Batch) -> bytes:
+        """Append; returns the id of the last entry. `LeaseLost` if that may not be."""
+        self._check_time()
+        keys = self._keys
+        pairs = [part for entry in batch.entries for part in entry]
+        answer = self._run(
+            scripts.APPEND,
+            [keys.lease, keys.state, keys.events],
+            [self._token, self._fence, batch.after, self._maxlen, *pairs],
+        )
+        self._check_answer(answer)
+        return bytes(answer[1])
+
+    def write_snapshot(self, seq: int, epoch: bytes, store: bytes, *, begins: bool) -> None:
+        """Replace the snapshot. `LeaseLost` if that may not be."""
+        self._check_time()
+        keys = self._keys
+        answer = self._run(
+            scripts.SNAPSHOT,
+            [keys.lease, keys.state, keys.events, keys.snapshot],
+            [self._token, self._fence, seq, epoch, store, int(begins)],
+        )
+        self._check_answer(answer)
+
+    def release(self) -> None:
+        """Give the lease back."""
+        self.lease.given_up()
+        self._run(scripts.RELEASE, [self._keys.lease], [self._token])
+
+    def read_snapshot(self) -> tuple[Place, bytes] | None:
+        """The snapshot, and its place in the stream."""
+        answer = self._ask("HMGET", self._keys.snapshot, "epoch", "seq", "fence", "id", "store")
+        if None in answer:
+            return None
+        epoch, seq, fence, entry_id, store = answer
+        return Place(epoch, int(seq), int(fence), entry_id, entry_id), store
+
+    def read_entries(self, after: bytes) -> Iterator[list[Entry]]:
+        """What the stream has behind an entry, in parts."""
+        while answer := self._ask("XREAD", "COUNT", READ_AT_ONCE, "STREAMS", self._keys.events, after):
+            raw = answer[0][1]
+            yield [entry for item in raw if (entry := read_entry(item)) is not None]
+            after = raw[-1][0]
+
+    @property
+    def _keys(self) -> Any:
+        assert self._wire is not None
+        return self._wire.keys
+
+    @property
+    def _milliseconds(self) -> int:
+        return max(1, int(self.lease.duration * 1000))
+
+    def _ask(self, *command: Any) -> Any:
+        assert self._wire is not None
+        return self._wire.ask(*command, timeout=self._timeout)
+
+    def _run(self, script: Script, keys: list[str], arguments: list[Any]) -> Any:
+        assert self._wire is not None
+        return self._wire.run(script, keys, arguments, timeout=self._timeout)
+
+    def _check_time(self) -> None:
+        # The clock alone would not be safe (this process may be stopped behind this line): the script looks as well.
+        if not self.lease.left(time.monotonic()):
+            raise LeaseLost("the lease is nearly over")
+
+    def _check_answer(self, answer: list[bytes]) -> None:
+        if answer[0] != b"ok":
+            self.lease.given_up()
+            raise LeaseRefused(f"refused by Redis: the {answer[0].decode()} is not ours")

@@ -1,0 +1,318 @@
+"""One connection to the Redis server that holds a stream: found and spoken to by redis-py, over a socket of our dial.
+
+The socket is ours for the same reason as a WebSocket's: whoever ends the connection must be able to reach it at every
+moment, and from any thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import (
+    AuthenticationError as RefusedCredentials,
+)
+from redis.exceptions import (
+    NoPermissionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+from redis.sentinel import Sentinel
+
+from realtime_client import options
+from realtime_client._core.relay_stream import Keys
+from realtime_client.config import ClientConfig
+from realtime_client.errors import (
+    AuthenticationError,
+    ConnectError,
+    ConnectionLost,
+    ConnectTimeout,
+    HeartbeatTimeout,
+)
+from realtime_client.redaction import show_url
+from realtime_client.redis_url import read_redis_url
+from realtime_client.transports.dialing import Dial, left
+from realtime_client.transports.errands import Abandoned, Errands, Raised
+from realtime_client.transports.proxies import find_proxy
+
+__all__ = ["RedisWire", "Script"]
+
+
+class Script:
+    """A Lua script, which Redis is given again wherever it does not know it.
+
+    Args:
+        text: The script.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisWire:
+    """One attempt to connect, and the connection that comes of it.
+
+    One thread opens it and asks; any thread may abort.
+
+    Args:
+        config: Where to and how; its ``url`` is a Redis URL.
+        asked: Who asked a token callable before, and may still wait for it; shared by the attempts of one client.
+
+    Attributes:
+        keys: The keys of the stream.
+    """
+
+    def __init__(self, config: ClientConfig, asked: dict[str, Errands]) -> None:
+        self._config = config
+        self._url = read_redis_url(config.url)
+        self._asked = asked
+        self._dial = Dial()
+        self._connection: _Connection | None = None
+        self._failure: ConnectionLost | None = None  # the first reason to end; written once
+        self.keys = Keys(self._url.stream)
+
+    def open(self, deadline: float) -> None:
+        """Find the server, connect and log in; blocks.
+
+        Args:
+            deadline: Monotonic time by which all must be done.
+
+        Raises:
+            ConnectError: It failed, or `abort` was called.
+        """
+        where = show_url(self._config.url)
+        try:
+            self._open(deadline)
+            return
+        except (Abandoned, TimeoutError, redis.TimeoutError) as error:
+            cause: BaseException = error
+            failure: ConnectError = ConnectTimeout(
+                f"cannot connect to {where}: not done within {self._config.connect_timeout:g} s",
+                timeout=self._config.connect_timeout,
+                url=where,
+            )
+        except ConnectError as error:
+            error.url = where
+            error.args = (f"cannot connect to {where}: {error}",)
+            cause = failure = error
+        except (RefusedCredentials, NoPermissionError) as error:
+            cause, failure = error, _refused(error, where)
+        except ssl.SSLCertVerificationError as error:
+            cause = error
+            failure = ConnectError(
+                f"cannot connect to {where}: the certificate is not trusted: {error.verify_message}",
+                url=where,
+                retryable=False,
+            )
+        except (OSError, RedisError) as error:
+            cause = error
+            words = (error.strerror if isinstance(error, OSError) else None) or error
+            failure = ConnectError(f"cannot connect to {where}: {words}", url=where)
+        except UnicodeError as error:
+            cause = error
+            failure = ConnectError(f"cannot connect to {where}: the host name is not valid", url=where, retryable=False)
+        if self._failure is not None:
+            failure = ConnectError(f"cannot connect to {where}: {self._failure}", url=where)
+        raise failure from (cause if cause is not failure else cause.__cause__)
+
+    def _open(self, deadline: float) -> None:
+        password = self._password(deadline)
+        host, port = self._find(password, deadline)
+        # The environment's proxies are for HTTP: only one that was asked for by name is for Redis too.
+        proxy = find_proxy(self._config.proxy or "direct", urlsplit(self._config.url))
+        if proxy is None:
+            self._dial.connect(host, port, deadline)
+        else:
+            self._dial.through(proxy, host, port, deadline)
+        if self._url.tls:
+            self._dial.secure(self._context(), host, deadline)
+        assert self._dial.sock is not None
+        self._dial.sock.settimeout(left(deadline))
+        self._connection = _Connection(
+            self._dial,
+            host=host,
+            port=port,
+            db=self._url.db,
+            username=self._url.username,
+            password=password,
+            protocol=2,
+            client_name="realtime-client",
+        )
+        self._connection.connect()
+        if self._failure is not None:
+            raise ConnectError(str(self._failure))
+
+    def _password(self, deadline: float) -> str | None:
+        token = self._config.token
+        if token is None or isinstance(token, str):
+            return self._url.password if token is None else token
+        name = f"rtc-{self._config.name}-token"
+        if "token" in self._asked and self._asked["token"].lingering == name:
+            raise ConnectError("the token callable has not returned since an earlier attempt")
+        self._asked["token"] = self._dial.errands
+        try:
+            given = self._dial.errands.call(name, token, deadline)
+        except Raised as raised:
+            raise ConnectError(f"the token callable raised {raised}") from raised.error
+        if not isinstance(given, str) or not given:
+            raise ConnectError(f"the token callable did not return {options.Token().allowed}", retryable=False)
+        return given
+
+    def _find(self, password: str | None, deadline: float) -> tuple[str, int]:
+        """The server that holds the stream; Sentinels and Clusters are asked by redis-py, on a thread of its own."""
+        url = self._url
+        if url.sentinel is None and not url.cluster:
+            return url.nodes[0]
+        how: dict[str, Any] = {"socket_timeout": left(deadline), "socket_connect_timeout": left(deadline)}
+        if url.tls:
+            how.update(ssl=True, ssl_ca_certs=self._config.ca_file)
+
+        def ask_sentinels() -> tuple[str, int]:
+            sentinels = Sentinel(url.nodes, **how)
+            try:
+                host, port = sentinels.discover_master(url.sentinel)
+                return str(host), int(port)
+            finally:
+                for sentinel in sentinels.sentinels:
+                    sentinel.close()
+
+        def ask_cluster() -> tuple[str, int]:
+            nodes = [ClusterNode(host, port) for host, port in url.nodes]
+            cluster: Any = RedisCluster(startup_nodes=nodes, username=url.username, password=password, **how)
+            try:
+                node = cluster.get_node_from_key(self.keys.events)
+                return str(node.host), int(node.port)
+            finally:
+                cluster.close()
+
+        try:
+            return self._dial.errands.call(
+                f"rtc-{self._config.name}-find", ask_cluster if url.cluster else ask_sentinels, deadline
+            )
+        except Raised as raised:
+            raise raised.error from None
+
+    def _context(self) -> ssl.SSLContext:
+        if self._config.ssl_context is not None:
+            return self._config.ssl_context
+        try:
+            return ssl.create_default_context(cafile=self._config.ca_file)
+        except OSError as error:
+            raise ConnectError(
+                f"ca_file: {self._config.ca_file} holds no usable certificates ({error.strerror or error})",
+                retryable=False,
+            ) from error
+
+    def ask(self, *command: Any, timeout: float | None) -> Any:
+        """Send one command and wait for the answer; blocks, on the thread that opened it.
+
+        Args:
+            command: As redis-py packs it.
+            timeout: Seconds of silence after which the connection is taken for dead; ``None`` for never.
+
+        Returns:
+            The answer as it comes: bytes, numbers, lists.
+
+        Raises:
+            ConnectionLost: There is none, or Redis refused; the connection has failed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        assert self._connection is not None
+        assert self._dial.sock is not None
+        try:
+            return self._exchange(command, timeout)
+        except NoScriptError:
+            raise
+        except (OSError, RedisError, ValueError) as error:
+            raise self._lost(error, timeout) from error
+
+    def _exchange(self, command: Sequence[Any], timeout: float | None) -> Any:
+        assert self._connection is not None
+        assert self._dial.sock is not None
+        self._dial.sock.settimeout(timeout)
+        self._connection.send_command(*command)
+        return self._connection.read_response()
+
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any], *, timeout: float) -> Any:
+        """Run a script; otherwise as `ask`."""
+        try:
+            return self.ask("EVALSHA", script.sha, len(keys), *keys, *arguments, timeout=timeout)
+        except NoScriptError:  # a server that was restarted, or another one
+            return self.ask("EVAL", script.text, len(keys), *keys, *arguments, timeout=timeout)
+
+    def could_not_begin(self, lost: ConnectionLost) -> ConnectError:
+        """The error of an attempt that got no further than the first questions."""
+        where = show_url(self._config.url)
+        if isinstance(lost.__cause__, (RefusedCredentials, NoPermissionError)):
+            return _refused(lost.__cause__, where)
+        return ConnectError(f"cannot connect to {where}: {lost}", url=where)
+
+    def _lost(self, error: Exception, timeout: float | None) -> ConnectionLost:
+        lost: ConnectionLost
+        if isinstance(error, (TimeoutError, redis.TimeoutError)):
+            silence = timeout or 0.0
+            lost = HeartbeatTimeout(f"nothing was heard from Redis for {silence:.1f} s", silence=silence)
+        elif isinstance(error, ResponseError):
+            lost = ConnectionLost(f"Redis refused: {error}")
+        else:
+            lost = ConnectionLost(f"the connection to Redis broke: {error}")
+        self.abort(lost)
+        return self._failure or lost
+
+    def abort(self, reason: ConnectionLost) -> None:
+        """End it at once, from any thread, with this reason: whatever waits in it returns. Never blocks."""
+        if self._failure is None:
+            self._failure = reason
+        self._dial.abort()
+
+    def release(self) -> None:
+        """Give the descriptor back, on the thread that opened it."""
+        self._dial.close()
+
+    def disown(self) -> None:
+        """In a forked child: give the descriptor back without a byte on the parent's connection."""
+        if self._connection is not None:
+            self._connection.forget()
+        self._dial.disown()
+
+    @property
+    def lingering(self) -> str | None:
+        """The name of a thread that outlives it because nothing can interrupt it, or ``None``."""
+        return self._dial.errands.lingering
+
+
+class _Connection(redis.Connection):
+    """redis-py's connection, over a socket that is connected already and that only our dial closes."""
+
+    def __init__(self, dial: Dial, **options: Any) -> None:
+        self._dial = dial
+        super().__init__(**options)
+
+    def _connect(self) -> Any:
+        return self._dial.sock
+
+    def disconnect(self, *_: Any, **__: Any) -> None:
+        """Give the socket back by way of the dial, which keeps an abort from a descriptor that is used anew."""
+        connected, self._sock = self._sock is not None, None
+        self._parser.on_disconnect()
+        if connected:
+            self._dial.close()
+
+    def forget(self) -> None:
+        """In a forked child: never touch the dial's lock, which nobody may be there to release."""
+        self._sock = None
+
+
+def _refused(error: Exception, where: str) -> AuthenticationError:
+    status = 403 if isinstance(error, NoPermissionError) else 401
+    return AuthenticationError(
+        f"cannot connect to {where}: Redis refused the credentials: {error}", status=status, url=where
+    )

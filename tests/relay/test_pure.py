@@ -1,0 +1,279 @@
+"""The rules without Redis: the lease, the numbers of entries, what is appended, and the addresses."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime_client import (
+    ClientConfig,
+    ConfigError,
+    Gap,
+    LogEntry,
+    NewAnomaly,
+    Origin,
+    Pong,
+    StatsUpdate,
+    SystemAlert,
+    Transport,
+    UnknownEvent,
+)
+from realtime_client._core.codec import Codec
+from realtime_client._core.picture import decode_picture, encode_picture
+from realtime_client._core.relay_stream import EVENT, GAP, Entry, Keys, Place, Verdict, at_of, judge, read_entry
+from realtime_client.errors import MalformedMessage
+from realtime_client.redis_url import read_redis_url
+from realtime_client.relay.lease import Lease
+from realtime_client.relay.ledger import Ledger, encode_event
+from realtime_client.store import DashboardStore
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+
+
+# The lease
+
+
+def test_a_lease_is_counted_from_before_it_was_asked_for() -> None:
+    lease = Lease(10.0)
+    assert lease.left(0.0) == 0
+    lease.granted(asked_at=100.0)
+    assert lease.renew_at == pytest.approx(103.3, abs=0.1)
+    assert lease.left(100.0) == pytest.approx(8.0)
+    assert lease.left(107.9) > 0
+    assert lease.left(108.0) == 0  # before it is over in Redis, whose clock began later
+    lease.granted(asked_at=104.0)
+    assert lease.left(108.0) > 0
+    lease.given_up()
+    assert lease.left(104.0) == 0
+
+
+# Entries
+
+
+def entry(seq: int, fence: int) -> Entry:
+    return Entry(b"1-%d" % seq, b"1", seq, fence, EVENT, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("seq", "fence", "verdict"),
+    [
+        (11, 3, Verdict.NEXT),
+        (11, 4, Verdict.NEXT),
+        (10, 3, Verdict.KNOWN),
+        (1, 3, Verdict.KNOWN),
+        (12, 3, Verdict.BROKEN),
+        (12, 4, Verdict.BROKEN),
+        (10, 4, Verdict.BROKEN),  # a new numbering
+        (11, 2, Verdict.STALE),
+        (10, 2, Verdict.STALE),
+        (99, 2, Verdict.STALE),
+    ],
+)
+def test_what_an_entry_is_to_a_reader(seq: int, fence: int, verdict: Verdict) -> None:
+    assert judge(Place(b"e", 10, 3, b"1-10", b"1-10"), entry(seq, fence)) is verdict
+
+
+def test_entries_of_others_are_not_read() -> None:
+    assert read_entry([b"17-4", [b"fence", b"2", b"event", b"{}"]]) == Entry(b"17-4", b"17", 4, 2, EVENT, b"{}")
+    assert read_entry([b"17-4", [b"a", b"b"]]) is None
+    assert read_entry([b"17-4", [b"fence", b"x", b"event", b"{}"]]) is None
+    assert read_entry([b"17-4", None]) is None
+    assert at_of(b"1500") == datetime(1970, 1, 1, 0, 0, 1, 500000, tzinfo=UTC)
+
+
+def test_all_keys_of_a_stream_share_one_hash_tag() -> None:
+    keys = Keys("logs")
+    assert {key.partition("{")[2].partition("}")[0] for key in vars(keys).values()} == {"logs"}
+    assert len(set(vars(keys).values())) == 4
+
+
+# What is appended
+
+
+def ledger(**limits: int) -> Ledger:
+    return Ledger(**{"recent_logs_limit": 3, "alerts_limit": 3, "dedup_window": 5, **limits})
+
+
+def anomaly(number: int, cause: str = "", seconds: int | None = 0, origin: Origin = Origin.STREAM) -> NewAnomaly:
+    at = None if seconds is None else NOW + timedelta(seconds=seconds)
+    return NewAnomaly(LogEntry(f"log-{number}", "m", timestamp=at, root_causes=(cause,)), origin=origin)
+
+
+def append(book: Ledger, *items: Any) -> int:
+    """How many entries it made."""
+    batch = book.admit(items)
+    if batch is None:
+        return 0
+    assert batch.after == book.seq
+    book.commit(batch, 1, NOW)
+    return len(batch.entries)
+
+
+def test_no_log_is_appended_twice() -> None:
+    book = ledger()
+    assert append(book, anomaly(1), anomaly(2), anomaly(1)) == 2
+    assert append(book, anomaly(1), anomaly(2, origin=Origin.POLL), anomaly(3)) == 1
+    assert book.seq == 3
+    assert book.duplicates == 3
+    assert book.store.stats.anomaly_count == 3
+
+
+def test_a_log_that_the_server_has_changed_is_appended_while_it_is_shown() -> None:
+    book = ledger()
+    append(book, anomaly(1, "disk"), anomaly(2, "disk"))
+    assert append(book, anomaly(1, "network")) == 1
+    assert append(book, anomaly(1, "network")) == 0
+    assert append(book, anomaly(3), anomaly(4), anomaly(5)) == 3
+    assert append(book, anomaly(2, "network")) == 0  # nobody shows it any more
+    assert book.store.stats.anomaly_count == 5
+
+
+def test_a_change_that_goes_back_in_time_is_a_repetition() -> None:
+    book = ledger()
+    append(book, anomaly(1, "disk", seconds=5))
+    assert append(book, anomaly(1, "network", seconds=4)) == 0
+    assert append(book, anomaly(1, "network", seconds=6)) == 1
+    assert append(book, anomaly(1, "third", seconds=None)) == 1
+    assert append(book, anomaly(1, "fourth", seconds=7)) == 0  # against a time that only its arrival gave it
+
+
+def test_the_memory_is_bounded() -> None:
+    book = ledger()
+    for number in range(7):
+        append(book, anomaly(number))
+    assert append(book, anomaly(6)) == append(book, anomaly(2)) == 0
+    assert append(book, anomaly(0)) == 1
+
+
+def test_what_is_about_the_connection_upstream_is_not_appended() -> None:
+    book = ledger()
+    assert append(book, Pong(), Pong(), StatsUpdate({"total_logs": 3})) == 1
+    assert book.store.stats.total_logs == 3
+
+
+def test_an_alert_that_a_poll_repeats_is_not_appended() -> None:
+    book = ledger()
+    alert = SystemAlert("down", "error", timestamp=NOW)
+    assert append(book, alert) == 1
+    assert append(book, SystemAlert("down", "error", timestamp=NOW, origin=Origin.POLL)) == 0
+    assert append(book, alert) == 1  # the feed says it again, and means it
+
+
+def test_gaps_are_told() -> None:
+    batch = ledger().admit([Gap(since=NOW, until=NOW, recovered=3, complete=True)])
+    assert batch is not None
+    ((kind, body),) = batch.entries
+    assert kind == GAP
+    assert json.loads(body) == {
+        "since": "2026-01-02T03:04:05.678000Z",
+        "until": "2026-01-02T03:04:05.678000Z",
+        "recovered": 3,
+        "complete": True,
+    }
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        anomaly(1, "ü \N{FIRE}"),
+        NewAnomaly(LogEntry("1", "m", timestamp=NOW, extra={"x": {"y": [1, None]}, "big": 10**30}), timestamp=NOW),
+        NewAnomaly(LogEntry("1", "m", is_anomaly=False, anomaly_score=-0.5, recommendations=("a", "b"))),
+        StatsUpdate({"total_logs": 1, "further": 2.5, "läuft": "x"}),
+        SystemAlert("m", "odd"),
+        UnknownEvent({"a": [1, 2]}, type="deploy", timestamp=NOW),
+        UnknownEvent(None, type="deploy"),
+    ],
+)
+def test_readers_decode_what_was_encoded(event: Any) -> None:
+    assert Codec().decode(encode_event(event), received_at=NOW) == event
+
+
+# The picture
+
+
+def test_a_picture_makes_the_same_store() -> None:
+    book = ledger()
+    append(book, anomaly(1), anomaly(2, seconds=None), StatsUpdate({"total_logs": 7, "further": 1}), SystemAlert("x"))
+    other = DashboardStore(recent_logs_limit=3, alerts_limit=3, dedup_window=5)
+    text = json.dumps(encode_picture(book.store.picture()))
+    found = other.restore(decode_picture(text, Codec(), received_at=NOW), received_at=NOW, transport=Transport.REDIS)
+    assert [event.type for event in found] == ["new_anomaly", "new_anomaly", "system_alert"]
+    assert other.stats == book.store.stats
+    assert other.recent_logs == book.store.recent_logs
+    assert [alert.message for alert in other.alerts] == ["x"]
+    assert other.picture().seen == ("log-1", "log-2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "nonsense",
+        '{"logs": 3}',
+        '{"logs": [3]}',
+        '{"logs": [["yesterday", {"id": "1", "message": "m"}]]}',
+        '{"logs": [["2026-01-01T00:00:00", {"id": "1", "message": "m"}]]}',
+        '{"logs": [["2026-01-01T00:00:00Z", {"id": 1}]]}',
+        '{"seen": [1]}',
+        '{"stats": {"totalLogs": "many"}}',
+        '{"alerts": [{}]}',
+    ],
+)
+def test_what_is_no_picture_is_refused(text: str) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_picture(text, Codec(), received_at=NOW)
+
+
+# Addresses
+
+
+def test_an_address_is_taken_apart() -> None:
+    url = read_redis_url("rediss://me:p%40ss@h:1/3?stream=logs")
+    assert (url.nodes, url.tls, url.db, url.username, url.password) == ((("h", 1),), True, 3, "me", "p@ss")
+    assert read_redis_url("redis://h?stream=s").nodes == (("h", 6379),)
+    sentinels = read_redis_url("redis://[::1]/0?stream=s&sentinel=mymaster&also=b&also=c:7")
+    assert sentinels.nodes == (("::1", 26379), ("b", 26379), ("c", 7))
+    assert sentinels.sentinel == "mymaster"
+    assert read_redis_url("redis://h/0?stream=s&cluster=yes").cluster
+    assert "p@ss" not in repr(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("redis://h/0", "stream=NAME"),
+        ("redis://h/0?stream=", "stream=NAME"),
+        ("redis://h/0?stream={a}", "stream=NAME"),
+        ("redis://h/x?stream=s", "number of a database"),
+        ("redis://h/0?stream=s&tls=1", "allowed behind"),
+        ("redis://h/0?stream=s&stream=t", "more than once"),
+        ("redis://h/0?stream=s&cluster=maybe", "yes or no"),
+        ("redis://h/1?stream=s&cluster=yes", "database 0"),
+        ("redis://h/0?stream=s&cluster=yes&sentinel=m", "sentinel"),
+        ("redis://h/0?stream=s&also=:x", "also="),
+        ("redis:///0?stream=s", "host is missing"),
+    ],
+)
+def test_a_wrong_address_is_explained(url: str, named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ClientConfig(url)
+    assert named in str(caught.value)
+
+
+def test_a_password_is_given_once_and_never_shown() -> None:
+    with pytest.raises(ConfigError, match="token: cannot be given together with a password") as caught:
+        ClientConfig("redis://:hunter2@h/0?stream=s", token="hunter3")
+    assert "hunter" not in str(caught.value)
+    assert "hunter" not in repr(ClientConfig("redis://:hunter2@h/0?stream=s"))
+
+
+@given(st.text(max_size=30))
+def test_no_text_breaks_the_reader_of_addresses(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        read_redis_url(f"redis://{text}")

@@ -1,0 +1,243 @@
+"""`Relay` in this process: one is active, the others stand by; what it keeps, tells and gives back."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from realtime_client import ClientConfig, ConfigError
+from realtime_client.relay import Relay, RelayMetrics, RelayState
+from realtime_client.testing import FakeServer
+from tests.client.recording import Record, Stopwatch, alert, anomaly, numbers, own_threads, stats
+from tests.faults.proxy import BOTH, FaultProxy, Toxics
+from tests.relay.load import Reader
+from tests.relay.servers import PATIENCE, RedisServer, free_port
+
+MakeRelay = Callable[..., Relay]
+
+
+def wait_active(relay: Relay) -> None:
+    assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
+
+
+def test_making_a_relay_does_nothing() -> None:
+    relay = Relay("ws://127.0.0.1:1/ws", "redis://127.0.0.1:1/0?stream=s")
+    assert relay.state is RelayState.STOPPED
+    assert relay.metrics() == RelayMetrics()
+    assert relay.health()["healthy"] is False
+    assert own_threads() == []
+    assert relay.stop() is True
+
+
+def test_every_wrong_argument_is_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Relay("redis://h/0?stream=s", "ws://h/", lease=0, maxlen=10, beat_interval=0, dedup_window=0)
+    named = [problem.partition(":")[0] for problem in caught.value.problems]
+    assert named[:5] == ["upstream", "redis", "lease", "beat_interval", "maxlen"]
+    with pytest.raises(ConfigError, match="snapshot_every"):
+        Relay("ws://h/", "redis://h/0?stream=s", snapshot_every=60_000)
+
+
+def test_what_comes_is_relayed(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
+    relay = make_relay(server.url, url)
+    relay.start()
+    wait_active(relay)
+    server.wait_for_connection()
+    with Reader(url) as reader:
+        server.send(anomaly(1))
+        server.send(stats(totalLogs=5))
+        server.send(alert("down"))
+        server.send({"type": "deploy", "data": {"version": 3}})
+        server.send(anomaly(1))
+        server.send(anomaly(2))
+        reader.wait_for_number(2)
+        kinds = [event.type for event in reader.events]
+        assert kinds == ["new_anomaly", "stats_update", "system_alert", "deploy", "new_anomaly"]
+        assert numbers(reader.events) == [1, 2]
+    metrics = relay.metrics()
+    assert (metrics.appended, metrics.duplicates, metrics.active, metrics.fence) == (5, 1, 1, 1)
+    assert relay.health()["healthy"] is True
+    assert relay.stop()
+    assert relay.state is RelayState.STOPPED
+
+
+def test_one_is_active_and_the_next_takes_over(
+    server: FakeServer, url: str, make_relay: MakeRelay, redis_server: RedisServer, stream: str
+) -> None:
+    one, two = make_relay(server.url, url), make_relay(server.url, url)
+    one.start()
+    wait_active(one)
+    two.start()
+    assert two.wait_for(RelayState.STANDBY, PATIENCE)
+    assert two.health() == {**two.health(), "healthy": True, "upstream": None}
+    server.wait_for_connection()
+    assert len(server.connections) == 1
+    with Stopwatch() as took:
+        assert one.stop()
+        wait_active(two)
+    assert took.seconds < 2.0
+    assert two.metrics().fence == 2
+    assert two.stop()
+    with redis_server.client() as client:
+        assert not client.exists(f"realtime:{{{stream}}}:lease")
+
+
+def test_it_can_be_started_again(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
+    relay = make_relay(server.url, url)
+    for fence in (1, 2):
+        relay.start()
+        relay.start()
+        wait_active(relay)
+        assert relay.metrics().fence == fence
+        assert relay.stop()
+
+
+def test_what_waits_is_appended_before_the_end(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
+    relay = make_relay(server.url, url)
+    relay.start()
+    wait_active(relay)
+    server.wait_for_connection()
+    with Reader(url) as reader:
+        server.send(anomaly(0))
+        reader.wait_for_number(0)
+        for number in range(1, 300):
+            server.send(anomaly(number))
+        reader.wait_for_number(1)
+        relay.stop()
+        appended = relay.metrics().appended
+        reader.wait_for_number(appended - 1)
+        assert numbers(reader.events) == list(range(appended))
+
+
+def test_a_gap_of_the_feed_is_told_to_readers(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
+    relay = make_relay(ClientConfig(server.url, reconnect_delay=0.01, reconnect_jitter=0), url)
+    relay.start()
+    wait_active(relay)
+    server.wait_for_connection()
+    with Reader(url) as reader:
+        server.send(anomaly(1))
+        reader.wait_for_number(1)
+        server.drop()
+        server.wait_for_connection(2)
+        server.send(anomaly(2))
+        reader.wait_for_number(2)
+        assert [gap.complete for gap in reader.gaps] == [False]
+
+
+def test_what_was_missed_comes_first_and_figures_do_not_go_back(
+    server: FakeServer, url: str, make_relay: MakeRelay
+) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def poll(since: object) -> dict[str, Any]:
+        asked.set()
+        answer.wait(PATIENCE)
+        return {"stats": {"totalLogs": 5}, "logs": [anomaly(n)["data"]["log"] for n in (1, 2)]}
+
+    with Reader(url) as reader:
+        first = make_relay(server.url, url)
+        first.start()
+        server.wait_for_connection()
+        server.send(anomaly(1))
+        reader.wait_for_number(1)
+        first.stop()
+        second = make_relay(ClientConfig(server.url, poller=poll, backfill_timeout=PATIENCE), url)
+        second.start()
+        server.wait_for_connection(2)
+        assert asked.wait(PATIENCE)
+        assert second._upstream is not None
+        passed_on = Record()
+        second._upstream.client.on("new_anomaly", passed_on)  # called behind the relay's own callback
+        server.send(stats(totalLogs=6))
+        server.send(anomaly(3))
+        passed_on.wait_for(1)
+        answer.set()
+        reader.wait_for_number(3)
+        kinds = [type(item).__name__ for item in reader.told.items]
+        assert kinds == ["NewAnomaly", "NewAnomaly", "Gap", "StatsUpdate", "NewAnomaly"]
+        assert numbers(reader.events) == [1, 2, 3]
+        (gap,) = reader.gaps
+        assert gap.complete
+        assert gap.recovered == 1
+        assert reader.client.store.stats.total_logs == 6
+
+
+def test_readers_are_told_that_a_quiet_feed_lives(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
+    relay = make_relay(server.url, url, beat_interval=0.1)
+    relay.start()
+    wait_active(relay)
+    with Reader(url) as reader:
+        first = reader.client.store.wait_for(lambda now: now.as_of is not None, PATIENCE).as_of
+        reader.client.store.wait_for(lambda now: now.as_of != first, PATIENCE)
+        assert reader.events == []
+    assert relay.metrics().beats > 0
+
+
+def test_a_feed_out_of_reach_is_left_to_others(url: str, make_relay: MakeRelay, server: FakeServer) -> None:
+    nowhere = ClientConfig(f"ws://127.0.0.1:{free_port()}/ws", max_reconnect_attempts=0)
+    lonely, other = make_relay(nowhere, url), make_relay(server.url, url)
+    lonely.start()
+    assert lonely.wait_for(RelayState.ACTIVE, PATIENCE)
+    other.start()
+    wait_active(other)
+    assert lonely.wait_for(RelayState.STANDBY, PATIENCE)
+    assert "cannot connect" in str(lonely.health()["last_error"])
+
+
+def test_the_feed_is_held_back_while_redis_is_away(
+    server: FakeServer, redis_server: RedisServer, stream: str, make_relay: MakeRelay
+) -> None:
+    with FaultProxy(redis_server.port) as proxy:
+        through = redis_server.url(stream, port=proxy.port)
+        upstream = ClientConfig(server.url, max_pending_events=10)
+        relay = make_relay(upstream, through, max_pending_events=10, lease=0.5)
+        relay.start()
+        wait_active(relay)
+        server.wait_for_connection()
+        with Reader(redis_server.url(stream)) as reader:
+            server.send(anomaly(0))
+            reader.wait_for_number(0)
+            proxy.set(Toxics(black_hole=True), *BOTH)
+            for number in range(1, 200):
+                server.send(anomaly(number))
+            assert relay.wait_for(RelayState.DISCONNECTED, PATIENCE)
+            assert relay.health()["healthy"] is False
+            assert relay.metrics().waiting_high_water <= 10
+            proxy.cut()
+            proxy.heal()
+            reader.wait_for_number(199)
+            assert numbers(reader.events) == list(range(200))
+            assert reader.gaps == []
+        relay.stop()
+
+
+@pytest.mark.parametrize("hole", [False, True], ids=["refused", "silent"])
+def test_stop_is_prompt_while_redis_is_away(hole: bool, make_relay: MakeRelay) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1] if hole else free_port()
+        relay = make_relay("ws://127.0.0.1:1/ws", f"redis://127.0.0.1:{port}/0?stream=s")
+        relay.start()
+        assert relay.state is RelayState.DISCONNECTED
+        with Stopwatch() as took:
+            assert relay.stop()
+        assert took.seconds < 1.0
+
+
+def test_logs_say_the_same_as_words_and_as_data(
+    server: FakeServer, url: str, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "realtime_client.relay")
+    relay = make_relay(server.url, url, name="r1")
+    relay.start()
+    wait_active(relay)
+    relay.stop()
+    records: list[Any] = [record for record in caplog.records if record.name == "realtime_client.relay"]
+    (active,) = (record for record in records if record.relay["what"] == "active")
+    assert active.relay == {"name": "r1", "what": "active", "fence": 1, "seq": 0, "upstream_kept": False}
+    assert active.getMessage() == "[r1] active (fence=1 seq=0 upstream_kept=False)"
+    assert records[-1].relay["what"] == "lease given back"
