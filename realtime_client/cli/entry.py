@@ -69,8 +69,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         ("replay", replay, "replay a recording, or serve it as a feed"),
         ("serve", serve, "serve the feed of a log"),
         ("demo", demo, "serve and follow, in one process"),
-        ("completion", completion, "completion for bash, zsh or fish"),
         ("relay", relay, "follow a feed once for many processes, through Redis"),
+        ("completion", completion, "completion for bash, zsh or fish"),
     ):
         command = commands.add_parser(name, help=summary, description=module.DESCRIPTION, epilog=module.EPILOG)
         module.add_arguments(command)

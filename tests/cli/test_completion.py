@@ -15,7 +15,7 @@ from tests.cli.conftest import Call
 from tests.cli.live.screen import Screen
 from tests.cli.process import environment
 
-COMMANDS = ("watch", "tail", "status", "doctor", "record", "replay", "serve", "demo", "completion")
+COMMANDS = ("watch", "tail", "status", "doctor", "record", "replay", "serve", "demo", "relay", "completion")
 BASH = """
 source "$SCRIPT"
 COMP_WORDS=(realtime-client "$@"); COMP_CWORD=$#
@@ -63,7 +63,7 @@ def offered(shell: str, script: Path, *words: str) -> list[str]:
 
 CASES = [
     (["ta"], ["tail"]),
-    (["re"], ["record", "replay"]),
+    (["re"], ["record", "relay", "replay"]),
     (["completion", ""], ["bash", "fish", "zsh"]),
     (["tail", "--output", ""], ["auto", "json", "pretty", "raw", "template"]),
     (["watch", "--level", "c"], ["critical"]),

@@ -6,6 +6,7 @@ import tempfile
 
 SECRET_KEY = "not a secret"
 ALLOWED_HOSTS = ["*"]
+TIME_ZONE = "UTC"  # Django sets the whole process to it
 USE_TZ = True
 ROOT_URLCONF = "tests.django.urls"
 INSTALLED_APPS = [
