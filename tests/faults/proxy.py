@@ -530,7 +530,9 @@ class _Pipe:
 
 
 def _on_the_way(sock: socket.socket) -> int:
-    """Bytes that the kernel on the other side has not acknowledged."""
+    """Bytes that the kernel on the other side has not acknowledged; none where our end is closed."""
+    if sock.fileno() == -1:
+        return 0
     answer: bytes = fcntl.ioctl(sock, termios.TIOCOUTQ, struct.pack("i", 0))
     return int(struct.unpack("i", answer)[0])
 

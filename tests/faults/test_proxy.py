@@ -110,6 +110,18 @@ def test_a_black_hole_holds_bytes_and_ends(proxy: FaultProxy, listening: socket.
         assert everything(pair.client)[1] in ("fin", "rst")
 
 
+def test_a_planned_cut_that_comes_due_when_the_connection_is_ending(
+    proxy: FaultProxy, listening: socket.socket
+) -> None:
+    proxy.set(Toxics(black_hole=True), Direction.TO_SERVER)
+    proxy.plan(Cut(0, "rst", Direction.TO_SERVER))
+    with paired(proxy, listening) as pair:
+        proxy.cut("fin")  # towards the server it is over already
+        proxy.set(Toxics(), Direction.TO_SERVER)
+        assert everything(pair.client)[1] in ("fin", "rst")
+    proxy.wait_for_open(0)
+
+
 def test_latency_bandwidth_and_slices_take_their_time(proxy: FaultProxy, listening: socket.socket) -> None:
     for toxics, least in (
         (Toxics(latency=0.2), 0.2),

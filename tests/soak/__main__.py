@@ -66,7 +66,6 @@ def main(given: Sequence[str] | None = None) -> int:
     if arguments.docs and (lacking := _part(arguments)):
         parser.error(f"--docs wants the whole: {lacking}")
     run = conditions(seed=arguments.seed)
-    logging.getLogger("realtime_client").setLevel(logging.CRITICAL)
     violations: list[str] = []
     result: dict[str, Any]
     if arguments.herd:
@@ -110,4 +109,5 @@ def say(words: str) -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger("realtime_client").setLevel(logging.CRITICAL)
     sys.exit(main())

@@ -77,7 +77,9 @@ async def _together(url: str, count: int) -> None:
 WAYS: dict[str, str] = {
     "WebSocketApp": "`run_forever(reconnect=5)`: after 5 s, always",
     "websockets.sync": f"a loop around `connect()` with a pause of {PAUSE:g} s",
-    "websockets.asyncio": "`async for`: after up to 5 s by chance, then 3.1 s, then 1.6 times as long each, up to 90 s",
+    "websockets.asyncio": (
+        "`async for`: at once, then after up to 5 s by chance, 3.1 s, and 1.6 times as long each, up to 90 s"
+    ),
     "python-socketio": "its own: 1, 2, 4, 5, 5 s ..., times 0.5 to 1.5",
 }
 """How each of them comes back, in words."""
