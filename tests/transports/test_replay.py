@@ -373,10 +373,18 @@ def test_a_damaged_line_ends_the_replay_behind_what_is_whole(replaying: Replayin
     client = replaying(line(1), line(2, BEGIN + timedelta(milliseconds=1)), "}{\n", line(3))
     told: list[Any] = []
     client.on("*", lambda event: told.append(event.log.id))
-    client.on_status(lambda change: told.append(change.current.state.name))
+    failed = threading.Event()
+
+    def note(change: StatusChange) -> None:
+        told.append(change.current.state.name)
+        if change.current.state is ConnectionState.FAILED:
+            failed.set()
+
+    client.on_status(note)
     client.connect(timeout=GUARD)
     with pytest.raises(RecordingError, match="line 3: not JSON"):
         client.join(timeout=GUARD)
+    assert failed.wait(GUARD)  # join() does not wait for callbacks of a client that gave up, and close() discards
     client.close()
     assert told == ["CONNECTING", "CONNECTED", "1", "2", "FAILED", "CLOSED"]
 
