@@ -1,0 +1,408 @@
+"""One relay and many readers: what an event costs Redis, the relay and the readers, and what a large site would need.
+
+Every reader is a process of its own with one client. At each number of readers there are two runs: events at an even
+pace, for the latency, and then as many as can be had at once, for the rate and the cost. Afterwards the figures are
+carried on, by arithmetic alone, to sites that cannot be measured here.
+
+usage: python -m benchmarks.capacity [--levels 1,4,16,64] [--rounds 1] [--quick] [--json F] [--add] [--docs] [--from F]
+       python -m benchmarks.capacity read PORT PACED FLOOD   one reader
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import attrs
+import psutil
+import redis
+
+from benchmarks.processes import ROOT, read_line, server, start
+from benchmarks.relay import redis_server
+from benchmarks.report import fill, machine
+from benchmarks.suite import Run, median, select, table, values
+from realtime_client import Event, RealtimeClient, StatsUpdate
+
+PAGE = ROOT / "docs" / "capacity.md"
+DATA = ROOT / "docs" / "capacity.json"
+LEVELS = (1, 4, 16, 64)
+RATE = 100
+"""Paced events a second. Each is a batch of its own there, which is the dearest way for all."""
+PACED = 600
+DELIVERIES, EVENTS = 400_000, 40_000
+"""The most deliveries, and the most events, of an unpaced run."""
+PATIENCE = 150.0
+
+
+# One reader
+
+
+def read(port: int, paced: int, flood: int) -> None:
+    """Follow both streams, one after the other; a line of JSON for each."""
+    for stream, count in (("paced", paced), ("flood", flood)):
+        print(json.dumps(follow(f"redis://127.0.0.1:{port}/0?stream={stream}", count)), flush=True)
+        sys.stdin.readline()  # so that nobody starts the next while others are still counting
+
+
+def follow(url: str, count: int) -> dict[str, float]:
+    """Say READY, take so many events, and tell how it went."""
+    late: list[float] = []
+    seen, first, cpu = 0, 0.0, 0.0
+    done = threading.Event()
+
+    def called(event: Event) -> None:
+        nonlocal seen, first, cpu
+        now = time.monotonic_ns()
+        if not seen:
+            first, cpu = now / 1e9, time.process_time()
+        seen += 1
+        if isinstance(event, StatsUpdate) and "sent" in event.stats:
+            late.append((now - event.stats["sent"]) / 1e6)
+        if seen == count:
+            done.set()
+
+    client = RealtimeClient(url, overflow="block")
+    gaps: list[object] = []
+    client.on("new_anomaly", called)
+    client.on("stats_update", called)
+    client.on_gap(gaps.append)
+    with client:
+        print("READY", flush=True)
+        if not done.wait(PATIENCE):
+            raise RuntimeError(f"{seen} of {count} events: {client.metrics()}")
+        last, spent = time.monotonic(), time.process_time() - cpu
+    late.sort()
+    return {
+        "first": first,
+        "last": last,
+        "cpu": spent,
+        "gaps": len(gaps),
+        "p50": percentile(late, 0.5),
+        "p99": percentile(late, 0.99),
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """A value of a sorted list; 0 of an empty one."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+# One level
+
+
+def measure(levels: Sequence[int], rounds: int, *, paced: int = PACED, events: int = EVENTS) -> list[Run]:
+    """Every number of readers in turn."""
+    runs = []
+    for number in range(rounds):
+        for readers in levels:
+            begin = time.monotonic()
+            flood = max(1000, min(events, DELIVERIES // readers))
+            runs += [{"round": number, **run} for run in level(readers, paced, flood)]
+            sys.stderr.write(f"{readers} readers: {time.monotonic() - begin:.0f} s\n")
+    return runs
+
+
+def level(readers: int, paced: int, flood: int) -> list[Run]:
+    """So many readers, paced and not."""
+    feeds = {"paced": ("stats", paced, "--pace", RATE), "flood": ("anomalies", flood, "--distinct")}
+    with ExitStack() as stack:
+        port = stack.enter_context(redis_server())
+        group = [stack.enter_context(start("capacity", "read", port, paced, flood)) for _ in range(readers)]
+        for process in group:
+            stack.callback(process.kill)
+        return [{"feed": name, "readers": readers, **one(port, name, feed, group)} for name, feed in feeds.items()]
+
+
+def one(port: int, stream: str, feed: tuple[object, ...], group: list[Popen[str]]) -> Run:
+    """One feed, from the start of the relay to the last reader's last event."""
+    for process in group:
+        read_line(process)  # READY
+    with ExitStack() as stack:
+        client = stack.enter_context(redis.Redis(port=port))
+        store = psutil.Process(client.info("server")["process_id"])
+        before, redis_cpu = client.info(), cpu_of(store)
+        url = stack.enter_context(server("firehose", *feed))
+        relay = stack.enter_context(start("redis_peers", "relay", port, stream, url))
+        stack.callback(relay.kill)
+        read_line(relay)  # READY
+        relay_cpu = cpu_of(psutil.Process(relay.pid))
+        told = [json.loads(read_line(process)) for process in group]
+        relay_cpu = cpu_of(psutil.Process(relay.pid)) - relay_cpu
+        redis_cpu, after = cpu_of(store) - redis_cpu, client.info()
+        entries = client.xlen(f"realtime:{{{stream}}}:events")
+    for process in group:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return {
+        "events": feed[1],
+        "seconds": max(one["last"] for one in told) - min(one["first"] for one in told),
+        "gaps": sum(one["gaps"] for one in told),
+        "p50": statistics.median(one["p50"] for one in told),
+        "p99": max(one["p99"] for one in told),
+        "redis cpu": redis_cpu,
+        "relay cpu": relay_cpu,
+        "reader cpu": statistics.mean(one["cpu"] for one in told),
+        "reader memory": statistics.median(one["memory"] for one in told),
+        "sent": after["total_net_output_bytes"] - before["total_net_output_bytes"],
+        "entry memory": (after["used_memory_dataset"] - before["used_memory_dataset"]) / entries,
+        "client memory": after["mem_clients_normal"] / len(group),
+    }
+
+
+def cpu_of(process: psutil.Process) -> float:
+    """Seconds of CPU."""
+    spent = process.cpu_times()
+    return float(spent.user + spent.system)
+
+
+# What is shown
+
+
+def figures(runs: Sequence[Run]) -> str:
+    """The unpaced runs: a row for each number of readers."""
+    rows = []
+    for readers in values(runs, "readers"):
+        here = select(runs, feed="flood", readers=readers)
+        rate = median(here, lambda run: run["events"] / run["seconds"])
+        rows.append(
+            (
+                readers,
+                f"{rate:,.0f}",
+                f"{rate * readers:,.0f}",
+                f"{median(here, per_event('redis cpu')):.1f}",
+                f"{median(here, per_event('redis cpu')) / readers:.2f}",
+                f"{median(here, per_event('relay cpu')):.1f}",
+                f"{median(here, per_event('reader cpu')):.1f}",
+                f"{median(here, per_event('sent')) / readers / 1e6:,.0f}",
+            )
+        )
+    head = (
+        "readers",
+        "events/s",
+        "deliveries/s",
+        "Redis: µs/event",
+        "Redis: µs/delivery",
+        "relay: µs/event",
+        "each reader: µs/event",
+        "bytes/delivery",
+    )
+    return table(head, rows, words=0)
+
+
+def latencies(runs: Sequence[Run]) -> str:
+    """The paced runs."""
+    rows = []
+    for readers in values(runs, "readers"):
+        here = select(runs, feed="paced", readers=readers)
+        rows.append(
+            (
+                readers,
+                f"{median(here, 'p50'):.1f}",
+                f"{median(here, 'p99'):.1f}",
+                *(f"{100 * median(here, share(who)):.1f} %" for who in ("redis cpu", "relay cpu", "reader cpu")),
+            )
+        )
+    return table(("readers", "p50 ms", "p99 ms", "Redis, of a core", "relay", "each reader"), rows, words=0)
+
+
+def memory(runs: Sequence[Run]) -> str:
+    """What takes memory."""
+    here = select(runs, feed="flood")
+    rows = [
+        ("Redis, for each entry of the stream", f"{median(here, 'entry memory'):,.0f} bytes"),
+        ("Redis, for each connected reader", f"{median(here, 'client memory') / 1024:,.0f} KiB"),
+        ("a reader's process, at its most", f"{median(here, 'reader memory') / 2**20:,.0f} MiB"),
+    ]
+    return table(("what", "memory"), rows)
+
+
+def per_event(key: str) -> Any:
+    """Microseconds, or millionths, for each event."""
+    return lambda run: run[key] / run["events"] * 1e6
+
+
+def share(key: str) -> Any:
+    """Share of a core over the run."""
+    return lambda run: run[key] / run["seconds"]
+
+
+# On paper
+
+
+@attrs.frozen
+class Costs:
+    """What one thing costs, as measured.
+
+    Attributes:
+        append: Redis, seconds of CPU for each event, whoever reads.
+        delivery: Redis, seconds of CPU for each event and reader.
+        relay: Seconds of CPU for each event.
+        reader: Seconds of CPU for each event, of each reader.
+        size: Bytes of each delivery on the network.
+    """
+
+    append: float
+    delivery: float
+    relay: float
+    reader: float
+    size: float
+
+
+def costs(runs: Sequence[Run]) -> Costs:
+    """A line through the measured points: what Redis spends grows with the readers."""
+    here = select(runs, feed="flood")
+    levels = values(here, "readers")
+    spent = [median(select(here, readers=readers), per_event("redis cpu")) / 1e6 for readers in levels]
+    slope, begin = statistics.linear_regression(levels, spent) if len(levels) > 1 else (spent[0] / 2, spent[0] / 2)
+    most = select(here, readers=max(levels))
+    return Costs(
+        append=max(begin, 0.0),
+        delivery=slope,
+        relay=median(here, per_event("relay cpu")) / 1e6,
+        reader=median(here, per_event("reader cpu")) / 1e6,
+        size=median(most, per_event("sent")) / 1e6 / max(levels),
+    )
+
+
+BUSY = 0.6
+"""How busy a core or a network card may be on average."""
+CARD = 25e9 / 8 * BUSY
+"""Bytes a second of a network card of 25 Gbit/s."""
+PER_MACHINE = 40
+"""Workers on a machine."""
+
+
+def plan(cost: Costs, workers: int, events: float, budget: float) -> list[tuple[str, str, str]]:
+    """What a site needs: rows of what, how much, and why.
+
+    Args:
+        cost: As measured.
+        workers: How many processes follow the feed, each of them one stream.
+        events: Events a second of the whole feed.
+        budget: The share of a core that a worker may spend on it.
+    """
+    follows = budget / cost.reader
+    shards = max(1, math.ceil(events / follows), math.ceil(events * cost.relay / BUSY))
+    rate = events / shards
+    readers = workers / shards
+    deliveries = rate * workers
+    copies = max(
+        math.ceil(rate * (cost.append + readers * cost.delivery) / BUSY),
+        math.ceil(rate * readers * cost.size / CARD),
+    )
+    machines = math.ceil(workers / PER_MACHINE)
+    local = rate * (cost.append + PER_MACHINE * cost.delivery)
+    on_each = math.ceil(local / BUSY)
+    return [
+        (
+            "a worker can follow",
+            f"{follows:,.0f} events/s",
+            f"{budget:.0%} of a core, {cost.reader * 1e6:.1f} µs/event",
+        ),
+        ("streams", f"{shards:,}", f"{rate:,.0f} events/s each, so that a worker can follow one, and a relay write it"),
+        ("relays", f"{2 * shards:,}", f"one active ({rate * cost.relay:.0%} of a core) and one standing by for each"),
+        ("deliveries", f"{deliveries:,.0f} /s", f"{readers:,.0f} workers read each stream"),
+        ("their traffic", f"{deliveries * cost.size / 1e9:,.2f} GB/s", f"{cost.size:,.0f} bytes each"),
+        (
+            "Redis processes, read over the network",
+            f"{shards * copies:,}",
+            f"for each stream a primary and {copies - 1:,} replicas, {BUSY:.0%} busy at most",
+        ),
+        (
+            "Redis processes, with replicas on the workers' machines",
+            f"{shards:,} + {machines * on_each:,}",
+            f"{machines:,} machines with {PER_MACHINE} workers, which take {local:.0%} of a core of Redis together; "
+            f"{machines * on_each * rate * cost.size / 1e9:,.2f} GB/s of replication cross the network",
+        ),
+    ]
+
+
+SITES = (
+    ("40 workers, 1,000 events/s", 40, 1_000, 0.1),
+    ("1,000 workers, 10,000 events/s", 1_000, 10_000, 0.25),
+    ("10,000 workers, 1,000,000 events/s", 10_000, 1_000_000, 0.25),
+)
+
+
+def paper(runs: Sequence[Run]) -> str:
+    """The plans of three sites."""
+    cost = costs(runs)
+    parts = [
+        f"From the runs: Redis spends {cost.append * 1e6:.1f} µs on an event, and {cost.delivery * 1e6:.2f} µs more "
+        f"for each reader; the relay {cost.relay * 1e6:.1f} µs; a reader {cost.reader * 1e6:.1f} µs; a delivery has "
+        f"{cost.size:,.0f} bytes."
+    ]
+    for name, workers, events, budget in SITES:
+        parts += [f"### {name}", table(("what", "how much", "why"), plan(cost, workers, events, budget), words=3)]
+    return "\n\n".join(parts)
+
+
+def sections(result: dict[str, Any]) -> dict[str, str]:
+    """Everything that is shown, in Markdown."""
+    where, runs = result["machine"], result["runs"]
+    rounds = len(values(runs, "round"))
+    return {
+        "conditions": f"Measured on {where['processor']}, {where['cores']} cores, {where['system']}, "
+        f"{where['python']}, "
+        f"Redis {result['redis']}, redis-py {redis.__version__}; load before {where['load before']}; {rounds} "
+        f"round{'s' if rounds > 1 else ''}. Redis, relay, feed and all readers share these cores.",
+        "figures": figures(runs),
+        "latencies": latencies(runs),
+        "memory": memory(runs),
+        "paper": paper(runs),
+    }
+
+
+def main() -> None:
+    """Measure, show, keep."""
+    if sys.argv[1:2] == ["read"]:
+        read(*map(int, sys.argv[2:]))
+        return
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.capacity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--levels", default=",".join(map(str, LEVELS)), help="numbers of readers (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="few events: a look")
+    parser.add_argument("--json", type=Path, metavar="F", help="write all runs")
+    parser.add_argument(
+        "--from", type=Path, metavar="F", action="append", dest="sources", help="show these files' runs"
+    )
+    parser.add_argument("--docs", action="store_true", help="write the runs and the page of the documentation")
+    arguments = parser.parse_args()
+    if arguments.sources:
+        parts = [json.loads(path.read_text()) for path in arguments.sources]
+        result: dict[str, Any] = {**parts[0], "runs": [run for part in parts for run in part["runs"]]}
+    else:
+        amounts = {"paced": 50, "events": 2000} if arguments.quick else {}
+        levels = [int(level) for level in arguments.levels.split(",")]
+        with redis_server() as port, redis.Redis(port=port) as client:
+            version = client.info("server")["redis_version"]
+        result = {"machine": machine(), "redis": version}
+        result["runs"] = measure(levels, arguments.rounds, **amounts)
+    lines = ",\n".join(f"  {json.dumps(run)}" for run in result["runs"])
+    head = ",\n".join(f" {json.dumps(key)}: {json.dumps(result[key])}" for key in ("machine", "redis"))
+    text = "{\n" + head + ',\n "runs": [\n' + lines + "\n ]\n}\n"
+    for path in [arguments.json] * bool(arguments.json) + [DATA] * arguments.docs:
+        path.write_text(text)
+    shown = sections(result)
+    if arguments.docs:
+        PAGE.write_text(fill(PAGE.read_text(), shown))
+    sys.stdout.write("\n\n".join(f"## {name}\n\n{part}" for name, part in shown.items()) + "\n")
+
+
+if __name__ == "__main__":
+    main()
