@@ -52,7 +52,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections\.abc|datetime|os|socket|ssl|typing)\..*"),
     # Type variables, and classes that are only handed through. A public name is found before this is asked.
     ("py:class", r"realtime_client\.client\.[CE]"),
-    ("py:.*", r"realtime_client\.(_core|_runtime|transports|testing|demo)\..*"),
+    ("py:.*", r"realtime_client\.(_core|_runtime|transports|testing|demo|web)\..*"),
     ("py:.*", r"Demand|Match"),
 ]
 autodoc_typehints_format = "short"

@@ -1,6 +1,6 @@
 """The feed in browsers: a live page, and the stream of server-sent events behind it; without a framework.
 
-The integrations for Flask and Django, and ``realtime-client demo --web``, are thin layers over this:
+The integrations for Flask and Django, and ``realtime-client demo --web``, are thin layers over this::
 
     dashboard = Dashboard(client=get_client)         # one for an application; get_client() -> RealtimeClient
 
@@ -19,9 +19,9 @@ The request's ``Last-Event-ID`` header, or the query's ``last_event_id`` (a page
 header), is where a stream goes on. Its events:
 
 ==============  ======================================================================================================
-``snapshot``    the whole picture, for a page that has none; see `changes.whole`
+``snapshot``    the whole picture, for a page that has none; ``changes.whole``
 ``reset``       the same, for a page that cannot be told what it missed
-``change``      the difference to the event before; see `changes.difference`
+``change``      the difference to the event before; ``changes.difference``
 ``heartbeat``   every 15 seconds without another event, and at the beginning; has no id
 ``busy``        the house is full; the stream ends, and the page comes back
 ==============  ======================================================================================================

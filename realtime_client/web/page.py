@@ -54,7 +54,7 @@ def page(*, title: str, stream_url: str, file_urls: dict[str, str]) -> bytes:
     Args:
         title: What it is called.
         stream_url: Where the stream is.
-        file_urls: Where each of `FILES` is.
+        file_urls: Where each of ``FILES`` is.
     """
     text = _read("dashboard.html").decode()
     for name, value in {"title": title, "stream": stream_url, **file_urls}.items():
