@@ -242,15 +242,16 @@ def share(key: str) -> Any:
 # On paper
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Costs:
-    """What one thing costs, as measured.
+    """What one thing costs, as measured; seconds of CPU.
 
     Attributes:
-        append: Redis, seconds of CPU for each event, whoever reads.
-        delivery: Redis, seconds of CPU for each event and reader.
-        relay: Seconds of CPU for each event.
-        reader: Seconds of CPU for each event, of each reader.
+        append: Redis, for each event, whoever reads.
+        delivery: Redis, for each event and reader.
+        relay: The relay, for each event.
+        reader: Each reader, for each event.
+        append_batch, delivery_batch, relay_batch, reader_batch: The same for each batch, besides.
         size: Bytes of each delivery on the network.
     """
 
@@ -258,23 +259,52 @@ class Costs:
     delivery: float
     relay: float
     reader: float
+    append_batch: float
+    delivery_batch: float
+    relay_batch: float
+    reader_batch: float
     size: float
+
+    def redis(self, rate: float, batches: float, readers: float) -> float:
+        """How busy a Redis with so many readers is, in cores."""
+        each = rate * self.append + batches * self.append_batch
+        return each + readers * (rate * self.delivery + batches * self.delivery_batch)
 
 
 def costs(runs: Sequence[Run]) -> Costs:
-    """A line through the measured points: what Redis spends grows with the readers."""
-    here = select(runs, feed="flood")
-    levels = values(here, "readers")
-    spent = [median(select(here, readers=readers), per_event("redis cpu")) / 1e6 for readers in levels]
-    slope, begin = statistics.linear_regression(levels, spent) if len(levels) > 1 else (spent[0] / 2, spent[0] / 2)
-    most = select(here, readers=max(levels))
+    """Lines through the measured points: what Redis spends grows with the readers.
+
+    The unpaced runs give the cost of an event, since there a batch has hundreds. Of the paced runs those give the cost
+    of a batch in which every event came alone: where it was there before the next one was sent.
+    """
+    flood = select(runs, feed="flood")
+    alone = [run for run in select(runs, feed="paced") if run["p50"] < 1000 / RATE]
+    append, delivery = line(flood)
+    append_alone, delivery_alone = line(alone)
+    relay, reader = (median(flood, per_event(who)) / 1e6 for who in ("relay cpu", "reader cpu"))
+    relay_alone, reader_alone = (median(alone, per_event(who)) / 1e6 for who in ("relay cpu", "reader cpu"))
+    most = max(values(flood, "readers"))
     return Costs(
-        append=max(begin, 0.0),
-        delivery=slope,
-        relay=median(here, per_event("relay cpu")) / 1e6,
-        reader=median(here, per_event("reader cpu")) / 1e6,
-        size=median(most, per_event("sent")) / 1e6 / max(levels),
+        append=append,
+        delivery=delivery,
+        relay=relay,
+        reader=reader,
+        append_batch=max(0.0, append_alone - append),
+        delivery_batch=max(0.0, delivery_alone - delivery),
+        relay_batch=max(0.0, relay_alone - relay),
+        reader_batch=max(0.0, reader_alone - reader),
+        size=median(select(flood, readers=most), per_event("sent")) / 1e6 / most,
     )
+
+
+def line(runs: Sequence[Run]) -> tuple[float, float]:
+    """Redis's seconds for an event without readers, and for each reader."""
+    levels = values(runs, "readers")
+    spent = [median(select(runs, readers=readers), per_event("redis cpu")) / 1e6 for readers in levels]
+    if len(levels) < 2:
+        return (spent[0], 0.0) if spent else (0.0, 0.0)
+    slope, begin = statistics.linear_regression(levels, spent)
+    return max(begin, 0.0), max(slope, 0.0)
 
 
 BUSY = 0.6
@@ -283,6 +313,8 @@ CARD = 25e9 / 8 * BUSY
 """Bytes a second of a network card of 25 Gbit/s."""
 PER_MACHINE = 40
 """Workers on a machine."""
+BATCHES = RATE
+"""Batches a second in which the events of a stream come."""
 
 
 def plan(cost: Costs, workers: int, events: float, budget: float) -> list[tuple[str, str, str]]:
@@ -294,38 +326,50 @@ def plan(cost: Costs, workers: int, events: float, budget: float) -> list[tuple[
         events: Events a second of the whole feed.
         budget: The share of a core that a worker may spend on it.
     """
-    follows = budget / cost.reader
-    shards = max(1, math.ceil(events / follows), math.ceil(events * cost.relay / BUSY))
-    rate = events / shards
-    readers = workers / shards
-    deliveries = rate * workers
-    copies = max(
-        math.ceil(rate * (cost.append + readers * cost.delivery) / BUSY),
-        math.ceil(rate * readers * cost.size / CARD),
-    )
+    follows = max(1.0, (budget - BATCHES * cost.reader_batch) / cost.reader)
+    writes = max(1.0, (BUSY - BATCHES * cost.relay_batch) / cost.relay)
+    shards = math.ceil(events / min(follows, writes))
+    rate, readers = events / shards, workers / shards
+    copies, of_each = 1, math.ceil(readers)
+    while cost.redis(rate, BATCHES, of_each) > BUSY or rate * of_each * cost.size > CARD:
+        copies += 1
+        of_each = math.ceil(readers / copies)
     machines = math.ceil(workers / PER_MACHINE)
-    local = rate * (cost.append + PER_MACHINE * cost.delivery)
-    on_each = math.ceil(local / BUSY)
+    here = min(workers, PER_MACHINE)
+    on_each, local = 1, here
+    while cost.redis(rate, BATCHES, local) > BUSY:
+        on_each += 1
+        local = math.ceil(here / on_each)
+    relay = rate * cost.relay + BATCHES * cost.relay_batch
+    alone = cost.redis(rate, rate, of_each)
     return [
         (
             "a worker can follow",
             f"{follows:,.0f} events/s",
-            f"{budget:.0%} of a core, {cost.reader * 1e6:.1f} µs/event",
+            f"{budget:.0%} of a core; {BATCHES * cost.reader_batch:.1%} for {BATCHES} batches, "
+            f"and {cost.reader * 1e6:.1f} µs/event",
         ),
         ("streams", f"{shards:,}", f"{rate:,.0f} events/s each, so that a worker can follow one, and a relay write it"),
-        ("relays", f"{2 * shards:,}", f"one active ({rate * cost.relay:.0%} of a core) and one standing by for each"),
-        ("deliveries", f"{deliveries:,.0f} /s", f"{readers:,.0f} workers read each stream"),
-        ("their traffic", f"{deliveries * cost.size / 1e9:,.2f} GB/s", f"{cost.size:,.0f} bytes each"),
+        ("relays", f"{2 * shards:,}", f"one active ({relay:.0%} of a core) and one standing by for each"),
+        ("deliveries", f"{rate * workers:,.0f} /s", f"{readers:,.0f} workers read each stream"),
+        ("their traffic", f"{rate * workers * cost.size / 1e9:,.2f} GB/s", f"{cost.size:,.0f} bytes each"),
         (
             "Redis processes, read over the network",
             f"{shards * copies:,}",
-            f"for each stream a primary and {copies - 1:,} replicas, {BUSY:.0%} busy at most",
+            f"for each stream a primary and {copies - 1:,} replicas, each "
+            f"{cost.redis(rate, BATCHES, of_each):.0%} busy",
         ),
         (
             "Redis processes, with replicas on the workers' machines",
             f"{shards:,} + {machines * on_each:,}",
-            f"{machines:,} machines with {PER_MACHINE} workers, which take {local:.0%} of a core of Redis together; "
+            f"{on_each:,} for the {here} workers of a machine, {cost.redis(rate, BATCHES, local):.0%} busy; "
             f"{machines * on_each * rate * cost.size / 1e9:,.2f} GB/s of replication cross the network",
+        ),
+        (
+            "should every event come alone",
+            f"{alone:.1f} cores",
+            "for each Redis over the network, "
+            + ("which has one: events gather while it is busy, and come later" if alone > 1 else "which can do that"),
         ),
     ]
 
@@ -341,9 +385,16 @@ def paper(runs: Sequence[Run]) -> str:
     """The plans of three sites."""
     cost = costs(runs)
     parts = [
-        f"From the runs: Redis spends {cost.append * 1e6:.1f} µs on an event, and {cost.delivery * 1e6:.2f} µs more "
-        f"for each reader; the relay {cost.relay * 1e6:.1f} µs; a reader {cost.reader * 1e6:.1f} µs; a delivery has "
-        f"{cost.size:,.0f} bytes."
+        f"From the runs, in µs of CPU; a delivery has {cost.size:,.0f} bytes.",
+        table(
+            ("what", "each event", "each batch besides"),
+            [
+                ("Redis", f"{cost.append * 1e6:.1f}", f"{cost.append_batch * 1e6:.0f}"),
+                ("Redis, for each reader", f"{cost.delivery * 1e6:.2f}", f"{cost.delivery_batch * 1e6:.0f}"),
+                ("the relay", f"{cost.relay * 1e6:.1f}", f"{cost.relay_batch * 1e6:.0f}"),
+                ("a reader", f"{cost.reader * 1e6:.1f}", f"{cost.reader_batch * 1e6:.0f}"),
+            ],
+        ),
     ]
     for name, workers, events, budget in SITES:
         parts += [f"### {name}", table(("what", "how much", "why"), plan(cost, workers, events, budget), words=3)]

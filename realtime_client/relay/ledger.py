@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import msgspec
 
 from realtime_client._core.codec import Codec
 from realtime_client._core.picture import decode_picture, encode_picture
-from realtime_client._core.relay_stream import BEAT, EVENT, GAP, Entry, Place, Verdict, at_of, judge
+from realtime_client._core.relay_stream import BEAT, EVENT, GAP, NOWHERE, Entry, Place, Verdict, at_of, judge
 from realtime_client.errors import MalformedMessage
 from realtime_client.events import (
     ConnectionEstablished,
@@ -61,6 +61,8 @@ class Ledger:
         epoch: The history; empty before there is one.
         seq: The number of the last entry.
         fence: The fencing number under which it was written.
+        last_id: Its id.
+        unconfirmed: What was sent, or is about to be, and may be written although no answer has come.
         duplicates: Logs that were not appended because they were.
     """
 
@@ -80,12 +82,41 @@ class Ledger:
         self.epoch = b""
         self.seq = 0
         self.fence = 0
+        self.last_id = NOWHERE
         self.store = self._new_store()
+        self.drop()
 
     # Writing
 
+    def drop(self) -> None:
+        """Forget the batches of which it is not known whether they were written."""
+        self.unconfirmed: deque[Batch] = deque()
+        self._on_the_way: dict[str, LogEntry] = {}
+
     def admit(self, items: Iterable[Event | Gap]) -> Batch | None:
-        """What of these is to be appended: without what is about the connection upstream, and without known logs."""
+        """What of these is to be appended: without what is about the connection upstream, and without known logs.
+
+        The batch is unconfirmed until `commit`, and the next one follows it.
+        """
+        entries, events = self._select(items)
+        return self._register(entries, events) if entries else None
+
+    def count_new(self, events: Iterable[Event]) -> int:
+        """How many of these would be appended."""
+        before = self.duplicates
+        found = len(self._select(events)[1])
+        self.duplicates = before
+        return found
+
+    def _register(self, entries: list[tuple[bytes, bytes]], events: list[Event]) -> Batch:
+        batch = Batch(self.unconfirmed[-1].last if self.unconfirmed else self.seq, tuple(entries), tuple(events))
+        self.unconfirmed.append(batch)
+        for event in events:
+            if isinstance(event, NewAnomaly):
+                self._on_the_way[event.log.id] = event.log
+        return batch
+
+    def _select(self, items: Iterable[Event | Gap]) -> tuple[list[tuple[bytes, bytes]], list[Event]]:
         entries: list[tuple[bytes, bytes]] = []
         events: list[Event] = []
         mine: dict[str, LogEntry] = {}
@@ -108,18 +139,29 @@ class Ledger:
                     continue
             entries.append((EVENT, encode_event(item)))
             events.append(item)
-        return Batch(self.seq, tuple(entries), tuple(events)) if entries else None
+        return entries, events
 
     def beat(self) -> Batch:
         """A sign of life."""
-        return Batch(self.seq, ((BEAT, b"{}"),), ())
+        return self._register([(BEAT, b"{}")], [])
 
-    def commit(self, batch: Batch, fence: int, at: datetime) -> None:
-        """A batch was appended."""
-        self.seq = batch.last
-        self.fence = fence
+    def commit(self, fence: int, last_id: bytes) -> Batch:
+        """The oldest unconfirmed batch was appended, the last entry under this id; returns it."""
+        batch = self.unconfirmed.popleft()
+        if not self.unconfirmed:
+            self._on_the_way = {}
+        self.seq, self.fence, self.last_id = batch.last, fence, last_id
         if batch.events:
+            at = at_of(last_id.partition(b"-")[0])
             self.store.apply(batch.events, received_at=at, transport=Transport.REDIS)
+        return batch
+
+    def confirm_replayed(self) -> list[Batch]:
+        """Batches that turned out to be written, when they were read back; what is left is still to be written."""
+        found: list[Batch] = []
+        while self.unconfirmed and self.unconfirmed[0].last <= self.seq:
+            found.append(self.unconfirmed.popleft())
+        return found
 
     def snapshot(self) -> bytes:
         """The store, for new readers."""
@@ -127,7 +169,7 @@ class Ledger:
 
     def _knows(self, log: LogEntry, mine: dict[str, LogEntry]) -> bool:
         remembered, held = self.store.find_log(log.id)
-        held = mine.get(log.id, held)
+        held = mine.get(log.id) or self._on_the_way.get(log.id, held)
         if held is None:
             return remembered
         # The server may have changed it since (better causes, for instance): readers that show it shall show that. One
@@ -145,7 +187,7 @@ class Ledger:
             MalformedMessage: It cannot be understood.
         """
         picture = decode_picture(store, self._codec, received_at=at_of(0))
-        self.epoch, self.seq, self.fence = place.epoch, place.seq, place.fence
+        self.epoch, self.seq, self.fence, self.last_id = place.epoch, place.seq, place.fence, place.id
         self.store = self._new_store()
         self.store.restore(picture, received_at=at_of(0), transport=Transport.REDIS)
 
@@ -155,7 +197,7 @@ class Ledger:
             verdict = judge(Place(seq=self.seq, fence=self.fence), entry)
             if verdict in (Verdict.KNOWN, Verdict.STALE):
                 continue
-            self.seq, self.fence = entry.seq, entry.fence
+            self.seq, self.fence, self.last_id = entry.seq, entry.fence, entry.id
             if entry.kind == EVENT:
                 at = at_of(entry.at)
                 try:

@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-import attrs
-
 from realtime_client._core.backoff import delay_before
 from realtime_client._core.relay_stream import at_of
 from realtime_client.config import ClientConfig
@@ -35,7 +33,9 @@ __all__ = ["Relay"]
 logger = logging.getLogger("realtime_client.relay")
 
 BATCH = 1000
-"""Events of one append."""
+"""Events of one append: Redis does nothing else meanwhile, for some milliseconds."""
+TAKE = 4 * BATCH
+"""Events that are appended without a look at anything else."""
 QUICKLY = ClientConfig(reconnect_delay=0.1, reconnect_delay_max=2.0)
 """How connections to Redis are spaced: what comes from upstream waits meanwhile."""
 COUNTERS = (
@@ -128,7 +128,6 @@ class Relay:
         # Of the relay's thread alone.
         self._upstream: Upstream | None = None
         self._ready: deque[Event | Gap] = deque()  # to be appended next
-        self._pending: tuple[Batch, int] | None = None  # sent under this fence, and perhaps written: no answer came
         self._held_back: list[Event | Gap] | None = None  # what the stream gives while the past is asked for
         self._backfill_by = 0.0
         self._snapshot_at = 0
@@ -307,12 +306,14 @@ class Relay:
             except LeaseLost as lost:
                 self._counts["refused"] += isinstance(lost, LeaseRefused)
                 self._log(logging.WARNING, "lease lost", reason=str(lost), fence=asked.fence)
+                if self._writer.on_the_way:  # on this connection the next answer would be an old one
+                    raise ConnectionLost("the lease was over while answers were outstanding") from lost
 
     def _stand_by(self, held: Held) -> None:
         if self._upstream is not None:
             # Another relay has gone on without us and follows the feed: what we hold it has, or says to be missing.
             self._log(logging.WARNING, "another relay has taken over", discarded=self._upstream.waiting)
-            self._pending = None
+            self._ledger.drop()
             self._close_upstream()
         if self.state is not RelayState.STANDBY:
             self._log(logging.INFO, "standing by")
@@ -330,8 +331,8 @@ class Relay:
         self._enter(RelayState.ACTIVE)
         with self._changed:
             self._error = None
-        if self._pending is not None:
-            self._append(attrs.evolve(self._pending[0], after=self._ledger.seq))
+        for batch in tuple(self._ledger.unconfirmed):
+            self._append(batch)
         self._beat_at = time.monotonic() + self._beat_interval
         upstream = self._upstream
         assert upstream is not None
@@ -345,7 +346,7 @@ class Relay:
             due = min(self._writer.lease.renew_at, self._beat_at)
             if self._held_back is not None:
                 due = min(due, self._backfill_by)
-            self._sort(upstream.backlog.take(BATCH, due - now))
+            self._sort(upstream.backlog.take(TAKE, due - now))
             self._publish()
             if time.monotonic() >= self._beat_at:
                 self._beat(upstream)
@@ -354,19 +355,24 @@ class Relay:
         """Make the ledger and Redis agree; whether upstream must be connected anew."""
         ledger = self._ledger
         ours = bool(ledger.epoch) and term.epoch in (ledger.epoch, b"")
-        if ours and self._pending is not None:
-            batch, fence = self._pending
-            if term.written == fence and term.seq == batch.last:  # it was written, and only the answer was lost
-                self._committed(batch, term.written, term.id)
+        if ours and ledger.unconfirmed and term.written == ledger.fence and term.seq > ledger.seq:
+            self._find_written()
         # Nobody has written since; where Redis has less than we remember, it has lost it.
         kept = ours and term.written <= ledger.fence and term.seq <= ledger.seq
         if not kept:
-            self._pending = None
             self._read(term)
         # Before it is written, since the answer may be lost: what we find next time is then not taken for another's.
         ledger.fence = term.fence
         self._write_snapshot(begins=True)
         return not kept
+
+    def _find_written(self) -> None:
+        """Of what is unconfirmed some was written, and only the answers were lost: see how much."""
+        ledger = self._ledger
+        for entries in self._writer.read_entries(ledger.last_id):
+            ledger.replay(entries)
+        for batch in ledger.confirm_replayed():
+            self._count(batch)
 
     def _read(self, term: Term) -> None:
         """Take over what Redis has, as a reader does."""
@@ -413,10 +419,7 @@ class Relay:
                 # Figures are left to the stream where it has told some: either may be the older ones.
                 told = any(isinstance(held, StatsUpdate) for held in self._held_back or ())
                 events = [event for event in item.events if not (told and isinstance(event, StatsUpdate))]
-                before = self._ledger.duplicates
-                news = self._ledger.admit(events)
-                self._ledger.duplicates = before
-                recovered = 0 if news is None else len(news.events)
+                recovered = self._ledger.count_new(events)
                 in_time = self._held_back is not None
                 ready += [*events, *self._gap(recovered=recovered, complete=item.complete and in_time)]
                 ready += self._held_back or []
@@ -440,22 +443,34 @@ class Relay:
         return [Gap(since=min(since, until), until=until, recovered=recovered, complete=complete)]
 
     def _publish(self) -> None:
-        ready = self._ready
+        ready, writer = self._ready, self._writer
         while ready:
             batch = self._ledger.admit([ready.popleft() for _ in range(min(BATCH, len(ready)))])
-            if batch is not None:
+            if batch is None:
+                continue
+            if not writer.can_send:
                 self._append(batch)
-            if self._ledger.seq - self._snapshot_at >= self._snapshot_every:
+            else:
+                writer.send(batch)
+                if writer.on_the_way > 1:  # one stays with Redis while the next is made
+                    self._committed(writer.confirm())
+            if batch.last - self._snapshot_at >= self._snapshot_every:
+                self._confirm_all()
                 self._write_snapshot()
+        self._confirm_all()
+
+    def _confirm_all(self) -> None:
+        while self._writer.on_the_way:
+            self._committed(self._writer.confirm())
 
     def _append(self, batch: Batch) -> None:
-        self._pending = (batch, self._writer.fence)  # until the answer is here: it may be written although none comes
-        self._committed(batch, self._writer.fence, self._writer.append(batch))
+        self._committed(self._writer.append(batch))
+
+    def _committed(self, last_id: bytes) -> None:
+        self._count(self._ledger.commit(self._writer.fence, last_id))
         self._beat_at = time.monotonic() + self._beat_interval
 
-    def _committed(self, batch: Batch, fence: int, last_id: bytes) -> None:
-        self._pending = None
-        self._ledger.commit(batch, fence, at_of(last_id.partition(b"-")[0]))
+    def _count(self, batch: Batch) -> None:
         counts = self._counts
         counts["batches"] += 1
         counts["appended"] += len(batch.events)

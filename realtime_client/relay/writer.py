@@ -72,6 +72,7 @@ class StreamWriter:
     Attributes:
         lease: The lease.
         highest_fence: The highest fencing number ever seen.
+        on_the_way: Batches that were sent and not answered.
     """
 
     def __init__(self, config: ClientConfig, *, lease: float, maxlen: int) -> None:
@@ -82,8 +83,10 @@ class StreamWriter:
         self._timeout = lease / 2
         self._fence = 0
         self._wire: RedisWire | None = None
+        self._known = False
         self.lease = Lease(lease)
         self.highest_fence = 0
+        self.on_the_way = 0
 
     @property
     def fence(self) -> int:
@@ -109,6 +112,7 @@ class StreamWriter:
     def disconnect(self) -> None:
         """Drop the connection, if any."""
         wire, self._wire = self._wire, None
+        self._known, self.on_the_way = False, 0
         if wire is not None:
             wire.release()
 
@@ -138,15 +142,41 @@ class StreamWriter:
     def append(self, batch: Batch) -> bytes:
         """Append; returns the id of the last entry. `LeaseLost` if that may not be."""
         self._check_time()
+        answer = self._run(scripts.APPEND, *self._appending(batch))
+        self._check_answer(answer)
+        self._known = True
+        return bytes(answer[1])
+
+    def send(self, batch: Batch) -> None:
+        """Send a batch whose answer `confirm` will give, so that Redis works while the next one is made."""
+        self._check_time()
+        assert self._wire is not None
+        self._wire.post(scripts.APPEND, *self._appending(batch), timeout=self._timeout)
+        self.on_the_way += 1
+
+    def confirm(self) -> bytes:
+        """Wait for the answer to the oldest `send`; as `append`."""
+        assert self._wire is not None
+        answers = [self._wire.answer(timeout=self._timeout)]
+        self.on_the_way -= 1
+        if answers[0][0] != b"ok":
+            # So are those that follow: their numbers do not fit.
+            while self.on_the_way:
+                self._wire.answer(timeout=self._timeout)
+                self.on_the_way -= 1
+        self._check_answer(answers[0])
+        return bytes(answers[0][1])
+
+    @property
+    def can_send(self) -> bool:
+        """Whether Redis knows the script, so that `send` may be used."""
+        return self._known
+
+    def _appending(self, batch: Batch) -> tuple[list[str], list[Any]]:
         keys = self._keys
         pairs = [part for entry in batch.entries for part in entry]
-        answer = self._run(
-            scripts.APPEND,
-            [keys.lease, keys.state, keys.events],
-            [self._token, self._fence, batch.after, self._maxlen, *pairs],
-        )
-        self._check_answer(answer)
-        return bytes(answer[1])
+        head = [self._token, self._fence, batch.after, self._maxlen]
+        return [keys.lease, keys.state, keys.events], head + pairs
 
     def write_snapshot(self, seq: int, epoch: bytes, store: bytes, *, begins: bool) -> None:
         """Replace the snapshot. `LeaseLost` if that may not be."""

@@ -236,10 +236,36 @@ class RedisWire:
 
     def _exchange(self, command: Sequence[Any], timeout: float | None) -> Any:
         assert self._connection is not None
+        self._send(command, timeout)
+        return self._connection.read_response()
+
+    def _send(self, command: Sequence[Any], timeout: float | None) -> None:
+        assert self._connection is not None
         assert self._dial.sock is not None
         self._dial.sock.settimeout(timeout)
-        self._connection.send_command(*command)
-        return self._connection.read_response()
+        # In one piece: redis-py's are small, and between two of them other threads would have their turns.
+        self._connection.send_packed_command([b"".join(self._connection.pack_command(*command))])
+
+    def post(self, script: Script, keys: Sequence[str], arguments: Sequence[Any], *, timeout: float) -> None:
+        """Send a script that Redis knows already, whose answer `answer` will give; the answers come in order."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            self._send(("EVALSHA", script.sha, len(keys), *keys, *arguments), timeout)
+        except (OSError, RedisError, ValueError) as error:
+            raise self._lost(error, timeout) from error
+
+    def answer(self, *, timeout: float) -> Any:
+        """Wait for the answer to the oldest `post`; a script that Redis does not know is an error here."""
+        if self._failure is not None:
+            raise self._failure
+        assert self._connection is not None
+        assert self._dial.sock is not None
+        try:
+            self._dial.sock.settimeout(timeout)
+            return self._connection.read_response()
+        except (OSError, RedisError, ValueError) as error:
+            raise self._lost(error, timeout) from error
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any], *, timeout: float) -> Any:
         """Run a script; otherwise as `ask`."""

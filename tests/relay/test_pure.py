@@ -111,7 +111,7 @@ def append(book: Ledger, *items: Any) -> int:
     if batch is None:
         return 0
     assert batch.after == book.seq
-    book.commit(batch, 1, NOW)
+    assert book.commit(1, b"%d-%d" % (NOW.timestamp() * 1000, batch.last)) is batch
     return len(batch.entries)
 
 
@@ -141,6 +141,30 @@ def test_a_change_that_goes_back_in_time_is_a_repetition() -> None:
     assert append(book, anomaly(1, "network", seconds=6)) == 1
     assert append(book, anomaly(1, "third", seconds=None)) == 1
     assert append(book, anomaly(1, "fourth", seconds=7)) == 0  # against a time that only its arrival gave it
+
+
+def test_what_is_on_the_way_is_known() -> None:
+    book = ledger()
+    first, second = book.admit([anomaly(1), anomaly(2)]), book.admit([anomaly(2), anomaly(3)])
+    assert first is not None
+    assert second is not None
+    assert (first.after, first.last, second.after, second.last) == (0, 2, 2, 3)
+    assert book.count_new([anomaly(3), anomaly(4)]) == 1
+    assert book.duplicates == 1
+    assert book.commit(1, b"1-2") is first
+    assert (book.seq, book.store.stats.anomaly_count) == (2, 2)
+    assert book.count_new([anomaly(3)]) == 0
+    book.drop()
+    assert book.count_new([anomaly(3)]) == 1
+
+
+def test_what_was_written_without_an_answer_is_confirmed_by_what_is_read() -> None:
+    book = ledger()
+    batches = [book.admit([anomaly(number)]) for number in (1, 2, 3)]
+    book.replay([Entry(b"5-%d" % n, b"5", n, 1, EVENT, encode_event(anomaly(n))) for n in (1, 2)])
+    assert book.confirm_replayed() == batches[:2]
+    assert list(book.unconfirmed) == batches[2:]
+    assert (book.seq, book.last_id, book.store.stats.anomaly_count) == (2, b"5-2", 2)
 
 
 def test_the_memory_is_bounded() -> None:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from realtime_client import ClientConfig, Event, Gap, RealtimeClient, Transport
 from realtime_client._core.codec import Codec
-from realtime_client._core.relay_stream import at_of
 from realtime_client.relay.ledger import Batch, Ledger
 from realtime_client.relay.writer import StreamWriter, Term
 from realtime_client.store import DashboardStore
@@ -75,8 +74,7 @@ class Writing:
             self.append_batch(batch)
 
     def append_batch(self, batch: Batch) -> None:
-        last = self.writer.append(batch)
-        self.ledger.commit(batch, self.writer.fence, at_of(last.partition(b"-")[0]))
+        self.ledger.commit(self.writer.fence, self.writer.append(batch))
 
     def snapshot(self, *, begins: bool = False) -> None:
         self.writer.write_snapshot(self.ledger.seq, self.ledger.epoch, self.ledger.snapshot(), begins=begins)

@@ -114,6 +114,26 @@ def test_a_fencing_number_that_is_outgrown_is_refused(
     assert seqs(redis_server, stream) == []
 
 
+def test_batches_on_the_way_are_answered_in_their_order(
+    make_writer: Make, redis_server: RedisServer, stream: str
+) -> None:
+    writer = make_writer()
+    begin(writer)
+    before = writer.can_send
+    writer.append(batch(0, b"a"))
+    assert (before, writer.can_send) == (False, True)
+    writer.send(batch(1, b"b"))
+    writer.send(batch(2, b"c", b"d"))
+    assert writer.on_the_way == 2
+    assert [writer.confirm().rpartition(b"-")[2] for _ in range(2)] == [b"2", b"4"]
+    writer.send(batch(9, b"x"))
+    writer.send(batch(10, b"x"))
+    with pytest.raises(LeaseRefused, match="seq"):
+        writer.confirm()
+    assert writer.on_the_way == 0
+    assert seqs(redis_server, stream) == [1, 2, 3, 4]
+
+
 def test_a_batch_is_not_written_twice(make_writer: Make, redis_server: RedisServer, stream: str) -> None:
     writer = make_writer()
     begin(writer)
