@@ -70,7 +70,8 @@ class ClientConfig:
         kw_only=False,
         metadata={
             "rule": options.FeedUrl(("ws", "wss")),
-            "doc": "Where the feed is. A user name and password in it become an Authorization header.",
+            "doc": "Where the feed is, or replay: and the path of a recording."
+            " A user name and password in it become an Authorization header.",
         },
         repr=options.FeedUrl(("ws", "wss")).show,
     )
