@@ -37,4 +37,4 @@ def listen(client: RealtimeClient, *, quiet: bool) -> int:
 
 def _say(notification: Notification) -> None:
     if notification.kind not in ("anomaly", "alert"):
-        say(f"{notification.title}: {notification.message}")
+        say(notification.message)

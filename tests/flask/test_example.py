@@ -147,7 +147,7 @@ def test_commands_do_not_connect(arguments: list[str], server: FakeServer) -> No
 def test_one_process_can_listen_for_all(server: FakeServer) -> None:
     command = [sys.executable, "-m", "flask", "realtime", "listen"]
     env = {"FLASK_REALTIME_URL": server.url, "FLASK_APP": "app"}
-    with serve(*command, env=env, listening="Connected: ()", folder=APP) as running:
+    with serve(*command, env=env, listening="Connected()", folder=APP) as running:
         assert running.stop() < 10
         assert running.process.returncode == 143
     env["FLASK_REALTIME_URL"] = "ws://127.0.0.1:1/ws"
