@@ -21,6 +21,7 @@ from realtime_client import (
     ProtocolError,
     RealtimeClient,
     RealtimeError,
+    RecordingError,
     RetryDecision,
     StatusChange,
 )
@@ -673,6 +674,7 @@ def outcomes() -> Iterator[RealtimeError]:
     yield from (ConnectionLost(str(code), code=code) for code in range(1000, 1016))
     yield ConnectError("x")
     yield ConnectError("x", retryable=False)
+    yield RecordingError("x", path="feed.jsonl")
     yield RealtimeError("x")
 
 
