@@ -118,7 +118,7 @@ def follow(config: ClientConfig, args: argparse.Namespace, *, hidden: frozenset[
     left = math.inf if args.count is None else args.count
     try:
         client.connect(wait=False)
-        for event in _wanted(client, course, events.next_within, args, shows):
+        for event in _wanted(client, course, events.next_within, lambda: events.ended, args=args, shows=shows):
             if event is not None:
                 write_line(render(event), stream)
                 left -= 1
@@ -143,6 +143,8 @@ def _wanted(
     client: RealtimeClient,
     course: Course,
     next_within: Callable[[float], Event | None],
+    ended: Callable[[], bool],
+    *,
     args: argparse.Namespace,
     shows: Callable[[Event], bool],
 ) -> Iterator[Event | None]:
@@ -174,6 +176,9 @@ def _wanted(
             raise Failure(Exit.TIMEOUT, f"no event within {args.timeout:g} s ({_state(client)})")
         event = next_within(max(0.0, min(LOOK_AROUND, end_at - now, silent_at - now)))
         if event is None:
+            if history is not None and ended():  # there will be no news
+                yield from history.kept
+                history.kept.clear()
             yield None
         elif history is not None and history.takes(event, time.monotonic()):
             if shows(event):

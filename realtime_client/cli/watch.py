@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
 def can_show() -> bool:
     """Whether standard output is a terminal on which the view can be drawn."""
-    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return os.name == "posix" and is_terminal and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def has_rich() -> bool:

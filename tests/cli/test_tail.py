@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from realtime_client import LogEntry, NewAnomaly
 from realtime_client.demo import FeedServer
+from realtime_client.recording import Recorder
 from realtime_client.testing import (
     FakeServer,
     accept,
@@ -253,6 +255,17 @@ def test_no_lines_is_news_alone(call: Call) -> None:
     with FakeServer(then=[send(logged(1)), send(logged(2, now()))]) as server:
         ended = call("tail", server.url, "-n", "0", "--count", "1")
     assert ids(ended.out) == ["2"]
+
+
+@pytest.mark.parametrize("options", [[], ["--no-follow"]])
+def test_the_history_of_a_recording_is_its_end(options: list[str], tmp_path: Path, call: Call) -> None:
+    path = tmp_path / "feed.jsonl"
+    with Recorder(path) as recorder:
+        for number in range(5):
+            recorder.write(NewAnomaly(LogEntry(str(number), "disk full"), received_at=datetime(2026, 1, 2, tzinfo=UTC)))
+    ended = call("tail", f"replay:{path}", "-n", "2", "--quiet", *options)
+    assert ids(ended.out) == ["3", "4"]
+    assert (ended.code, ended.err) == (0, [])
 
 
 @pytest.mark.parametrize("options", [[], ["-n", "2"]])

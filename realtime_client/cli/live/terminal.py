@@ -152,7 +152,7 @@ class Terminal:
         if self._keyboard is not None and self._before is not None:
             settings = list(self._before)
             settings[3] &= ~(termios.ICANON | termios.ECHO)  # keys at once and unseen; Ctrl-C and Ctrl-Z stay signals
-            termios.tcsetattr(self._keyboard, termios.TCSADRAIN, settings)
+            termios.tcsetattr(self._keyboard, termios.TCSANOW, settings)
         self._drawn = {}
         self._write(ENTER)
 
