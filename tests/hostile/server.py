@@ -49,6 +49,10 @@ class Heard:
     nonsense: str = ""
 
 
+class StrangerError(Exception):
+    """Somebody who asks for no WebSocket: another program's, whose server had this port before."""
+
+
 class HostileServer:
     """Plays a case: hostile for ``case.turns`` connections, well behaved on those that follow.
 
@@ -130,12 +134,16 @@ class HostileServer:
             talk = _Talk(sock, heard, self._stopping, polite=self._case.polite or not hostile)
             talk.hear(rest)
             talk.run(speech(Asked(key, self.port)))
+        except StrangerError:
+            with self._changed:
+                self._heard = [known for known in self._heard if known is not heard]
         except OSError:
             pass  # the client left, or the server reset the connection
         finally:
             sock.close()
             with self._changed:
-                self._over.append(heard)
+                if any(known is heard for known in self._heard):
+                    self._over.append(heard)
                 self._changed.notify_all()
 
     def _context(self, hostile: bool) -> ssl.SSLContext | None:
@@ -154,7 +162,10 @@ class HostileServer:
             return "", b""
         head, rest = read_head(sock)
         heard.request = parse_request(head)
-        return heard.request.headers["Sec-WebSocket-Key"], rest
+        key = heard.request.headers.get("Sec-WebSocket-Key")
+        if key is None:
+            raise StrangerError
+        return key, rest
 
 
 class _Talk:

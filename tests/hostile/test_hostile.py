@@ -8,6 +8,7 @@ What is proved elsewhere, end to end, and not repeated here: credentials at no o
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,11 +24,15 @@ from tests.hostile.case import ROOM, Asked, Case, Expected, Then, event, lives, 
 from tests.hostile.comparison import Verdict, as_json, as_markdown, compare, judge
 from tests.hostile.meeting import Meeting
 from tests.hostile.play import AFTER_IN_ENGINE_IO, Played, faults, in_engine_io, play, play_fairly
-from tests.hostile.server import Heard
+from tests.hostile.server import Heard, HostileServer
 from tests.hostile.subject import Subject
 from tests.hostile.table import KINDS, TABLE
 
 ASKED = Asked(key="dGhlIHNhbXBsZSBub25jZQ==", port=1)
+REQUEST = (
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 BY_NAME = {case.name: case for case in TABLE}
 
 LISTED = {
@@ -307,3 +312,17 @@ def test_only_a_whole_run_goes_into_the_documentation(capsys: pytest.CaptureFixt
 def test_a_choice_of_cases_leaves_the_documentation_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.hostile.__main__.keep", lambda *_: pytest.fail("the documentation is written"))
     assert main(["--only", "frames: opcode 3"]) == 0
+
+
+def test_who_asks_for_no_websocket_is_a_stranger_and_does_not_count(authority: Authority) -> None:
+    with HostileServer(CASE, authority) as server:
+        for request in (b"GET / HTTP/1.1\r\nHost: elsewhere\r\n\r\n", REQUEST):
+            with socket.create_connection(("127.0.0.1", server.port)) as sock:
+                sock.sendall(request)
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(4096):
+                    pass
+        assert server.wait_for_silence(20)
+        (heard,) = server.heard
+    assert heard.request is not None
+    assert heard.request.path == "/ws"
