@@ -24,7 +24,7 @@ from realtime_client.web.event_stream import encode_event, retry_after
 __all__ = ["AsyncStream", "Stream"]
 
 LIFETIME = 900.0
-"""Seconds, or so, after which a stream ends. The page comes back at once, is asked for its login again, and goes on."""
+"""Seconds, or so, after which a stream ends. The page comes back, is asked for its login again, and goes on."""
 RETRY = (1.0, 4.0)
 """Seconds after which a page comes back, drawn for each: a restarted server must not meet all of them at once."""
 BRIEF_RETRY = 5.0

@@ -42,12 +42,12 @@ def running(feed: FeedServer) -> Iterator[Served]:
 
 @pytest.fixture
 def visit(fresh: Browser, running: Served) -> Callable[[], LivePage]:
-    """Log in, and open the live page."""
+    """Log in, open the live page, and wait until the feed is heard: what is published before is told in another way."""
 
     def visit() -> LivePage:
         page = LivePage(fresh, running.url + "/login")
         page.press("demo", "\n")
-        page.until(lambda page: page.page_state == "live", "the page is live")
+        page.wait_for_state("Connected")
         return page
 
     return visit

@@ -41,7 +41,6 @@ def alert(message: str, severity: str = "warning") -> dict[str, Any]:
 
 def test_figures_move_and_anomalies_and_alerts_appear(visit: Visit, feed: FeedServer) -> None:
     page = visit()
-    page.wait_for_state("Connected")
     feed.publish(figures(totalLogs=12345, anomalyRate=0.0425, activeServices=6, queueLength=17))
     page.until(lambda page: page.figure("Log lines") == "12,345", "log lines")
     page.until(lambda page: page.figure("Anomaly rate") == "4.25%", "anomaly rate")
@@ -58,7 +57,6 @@ def test_figures_move_and_anomalies_and_alerts_appear(visit: Visit, feed: FeedSe
 
 def test_an_anomaly_is_seen_within_a_second(visit: Visit, feed: FeedServer) -> None:
     page = visit()
-    page.wait_for_state("Connected")
     numbers = itertools.count(1)
 
     def attempt() -> float:
@@ -73,7 +71,6 @@ def test_an_anomaly_is_seen_within_a_second(visit: Visit, feed: FeedServer) -> N
 
 def test_the_state_follows_the_feed(fresh: Browser, visit: Visit, running: Served, feed: FeedServer) -> None:
     page = visit()
-    page.wait_for_state("Connected")
     port = feed.port
     feed.close()
     page.wait_for_state("Reconnecting", "Unavailable")
@@ -106,7 +103,6 @@ def test_it_lives_through_the_replacement_of_its_worker(visit: Visit, feed: Feed
 
 def test_it_says_that_the_server_is_gone_and_comes_back(visit: Visit, feed: FeedServer, running: Served) -> None:
     page = visit()
-    page.wait_for_state("Connected")
     running.stop()
     page.until(lambda page: page.page_state == "lost", "lost")
     assert "lost its server" in page.text("#trouble")
@@ -115,7 +111,6 @@ def test_it_says_that_the_server_is_gone_and_comes_back(visit: Visit, feed: Feed
 
 def test_whoever_is_signed_out_is_told(visit: Visit, fresh: Browser, running: Served) -> None:
     page = visit()
-    page.wait_for_state("Connected")
     fresh.driver.delete_all_cookies()
     running.process.send_signal(signal.SIGHUP)  # the stream ends, and the next one is refused
     page.until(lambda page: page.page_state == "refused", "refused")
@@ -247,7 +242,6 @@ def test_it_is_usable_by_keyboard(visit: Visit, feed: FeedServer) -> None:
 
 def test_it_is_usable_by_screen_reader(visit: Visit, feed: FeedServer, fresh: Browser) -> None:
     page = visit()
-    page.wait_for_state("Connected")
     feed.publish(anomaly(1, "one"), alert("careful"))
     page.wait_for_message("one")
     tree = fresh.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
@@ -287,6 +281,40 @@ def test_pause_lets_go_of_the_stream(visit: Visit, feed: FeedServer) -> None:
     page.run("document.getElementById('pause').click()")
     page.wait_for_message("meanwhile")
     assert page.run("return document.getElementById('pause').getAttribute('aria-pressed')") == "false"
+
+
+HASTE = """
+const setTimeout = window.setTimeout;
+window.setTimeout = (call, delay, ...rest) => setTimeout(call, delay > 10000 ? delay / 50 : delay, ...rest);
+"""
+"""Lets a minute of waiting be a second or so; what is waited for is the same."""
+STREAMS = "return performance.getEntriesByType('resource').filter((e) => e.name.includes('/stream')).length"
+
+
+def test_a_page_that_nobody_sees_lets_go_of_its_stream(visit: Visit, feed: FeedServer, running: Served) -> None:
+    page = visit()
+    page.run(HASTE)
+    hide = (
+        "Object.defineProperty(document, 'hidden', {configurable: true, get: () => arguments[0]});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    page.run(hide, True)
+    page.until(lambda page: page.run(STREAMS) == 1, "the stream is over")  # an entry is made when it has ended
+    feed.publish(anomaly(1, "unseen"))
+    assert page.messages == []
+    page.run(hide, False)
+    page.wait_for_message("unseen")
+
+
+def test_a_stream_that_falls_silent_is_opened_anew(visit: Visit, feed: FeedServer) -> None:
+    """Whatever it says of itself: the other end may be gone without a word."""
+    page = visit()
+    page.run(HASTE)
+    feed.publish(anomaly(1, "the last word"))  # from now on nothing comes within two and a half heartbeats
+    page.wait_for_message("the last word")
+    page.until(lambda page: page.run(STREAMS) >= 1, "the first stream was given up")
+    feed.publish(anomaly(2, "heard again"))
+    page.wait_for_message("heard again")
 
 
 CONTRASTS = """
