@@ -19,6 +19,7 @@ import redis
 
 from benchmarks.firehose import message
 from realtime_client import RealtimeClient
+from realtime_client.cli.relay import TURN
 from realtime_client.relay import Relay, RelayState
 
 PIPELINE = 200
@@ -57,7 +58,8 @@ def read(port: int, stream: str, count: int) -> None:
 
 
 def relay(port: int, stream: str, feed: str) -> None:
-    """Our relay; ends when its input does."""
+    """Our relay, as the command runs it; ends when its input does."""
+    sys.setswitchinterval(TURN)
     with Relay(feed, f"redis://127.0.0.1:{port}/0?stream={stream}", maxlen=MAXLEN, lease=30.0) as running:
         running.wait_for(RelayState.ACTIVE, 30)
         print("READY", flush=True)
