@@ -30,6 +30,7 @@ from realtime_client.transports.dialing import Dial
 from realtime_client.transports.errands import Abandoned, Errands, Raised
 from realtime_client.transports.opening import credentials, open_websocket
 from realtime_client.transports.proxies import Proxy, find_proxy
+from realtime_client.transports.tls import TlsSettings
 
 __all__ = ["Connection"]
 
@@ -188,16 +189,7 @@ class Connection:
         if not self._secure:
             return Finding("none: ws://", Verdict.SKIP)
         assert self._dial is not None
-        context = self._config.ssl_context
-        if context is None:
-            try:
-                context = ssl.create_default_context(cafile=self._config.ca_file)
-            except OSError as error:
-                raise ConnectError(
-                    f"ca_file: {self._config.ca_file} holds no usable certificates ({_words(error)})"
-                ) from None
-            context.set_alpn_protocols(["http/1.1"])
-        self._dial.secure(context, self._host, self._deadline)
+        self._dial.secure(TlsSettings(self._config).context(), self._host, self._deadline)
         sock = self._dial.sock
         assert isinstance(sock, ssl.SSLSocket)
         return _of_peer(sock, datetime.now(UTC))
