@@ -40,6 +40,7 @@ from realtime_client.redis_url import read_redis_url
 from realtime_client.transports.dialing import Dial, left
 from realtime_client.transports.errands import Abandoned, Errands, Raised
 from realtime_client.transports.proxies import find_proxy
+from realtime_client.transports.tls import TlsSettings
 
 __all__ = ["RedisWire", "Script"]
 
@@ -132,7 +133,7 @@ class RedisWire:
         else:
             self._dial.through(proxy, host, port, deadline)
         if self._url.tls:
-            self._dial.secure(self._context(), host, deadline)
+            self._dial.secure(TlsSettings(self._config, protocols=()).context(), host, deadline)
         assert self._dial.sock is not None
         self._dial.sock.settimeout(left(deadline))
         self._connection = _Connection(
@@ -198,17 +199,6 @@ class RedisWire:
             )
         except Raised as raised:
             raise raised.error from None
-
-    def _context(self) -> ssl.SSLContext:
-        if self._config.ssl_context is not None:
-            return self._config.ssl_context
-        try:
-            return ssl.create_default_context(cafile=self._config.ca_file)
-        except OSError as error:
-            raise ConnectError(
-                f"ca_file: {self._config.ca_file} holds no usable certificates ({error.strerror or error})",
-                retryable=False,
-            ) from error
 
     def ask(self, *command: Any, timeout: float | None) -> Any:
         """Send one command and wait for the answer; blocks, on the thread that opened it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 
 from realtime_client.config import ClientConfig
 from realtime_client.errors import ConnectError
@@ -15,9 +16,11 @@ class TlsSettings:
 
     Args:
         config: For ``ssl_context`` and ``ca_file``.
+        protocols: What is offered by ALPN (RFC 7301); nothing for a peer that does not know it.
     """
 
-    def __init__(self, config: ClientConfig) -> None:
+    def __init__(self, config: ClientConfig, *, protocols: Sequence[str] = ("http/1.1",)) -> None:
+        self._protocols = protocols
         self._ca_file = config.ca_file
         self._context = config.ssl_context
 
@@ -36,6 +39,7 @@ class TlsSettings:
                     f"ca_file: {self._ca_file} holds no usable certificates ({error.strerror or error})",
                     retryable=False,
                 ) from error
-            context.set_alpn_protocols(["http/1.1"])
+            if self._protocols:
+                context.set_alpn_protocols(self._protocols)
             self._context = context
         return self._context
