@@ -43,6 +43,11 @@ def measure(effort: Effort, levels: Sequence[int] = LEVELS) -> list[Run]:
     return runs
 
 
+def cost(run: Run) -> float:
+    """CPU microseconds for an event."""
+    return float(run["cpu"] / run["events"] * 1e6)
+
+
 def tables(runs: Sequence[Run]) -> str:
     """One row for each number of callbacks."""
     rows = []
@@ -50,8 +55,10 @@ def tables(runs: Sequence[Run]) -> str:
         here = select(runs, callbacks=callbacks)
         events = median(here, lambda run: run["events"] / run["seconds"])
         calls = median(here, lambda run: run["calls"] / run["seconds"])
-        rows.append((f"{callbacks:,}", f"{events:,.0f}", f"{calls:,.0f}", f"{1e6 / calls:.2f}"))
-    return table(("callbacks", "events/s", "calls/s", "µs/call"), rows, words=0)
+        rows.append(
+            (f"{callbacks:,}", f"{events:,.0f}", f"{calls:,.0f}", f"{1e6 / calls:.2f}", f"{median(here, cost):.2f}")
+        )
+    return table(("callbacks", "events/s", "calls/s", "µs/call", "CPU µs/event"), rows, words=0)
 
 
 def verdicts(runs: Sequence[Run]) -> list[Verdict]:
@@ -67,6 +74,7 @@ def main() -> None:
     arguments = parser.parse_args()
     client = RealtimeClient(arguments.url, overflow="block", **ONE_CONNECTION)
     begin: list[float] = []
+    begin_cpu = time.process_time()
     client.once("*", lambda event: begin.append(time.perf_counter()))
     counts = [0] * arguments.callbacks
     for number in range(arguments.callbacks):
@@ -74,7 +82,9 @@ def main() -> None:
     follow(client)
     seconds = time.perf_counter() - begin[0]
     events = client.metrics().received
-    print(json.dumps({"events": events, "calls": sum(counts), "seconds": seconds, "cpu": time.process_time()}))
+    print(
+        json.dumps({"events": events, "calls": sum(counts), "seconds": seconds, "cpu": time.process_time() - begin_cpu})
+    )
     client.close()
 
 

@@ -21,7 +21,7 @@ import threading
 import time
 import zlib
 
-KINDS = ("anomalies", "stats", "mix", "small", "large")
+KINDS = ("anomalies", "own-times", "stats", "mix", "small", "large")
 TIME = "2024-01-01T10:00:00Z"
 PACED = b'{"type": "stats_update", "data": {"stats": {"sent": %d}}, "timestamp": "%s"}'
 BURST_EVERY = 100
@@ -33,7 +33,8 @@ def message(kind: str, number: int) -> bytes:
         stats = {"totalLogs": 10_500 + number, "anomalyCount": 155, "anomalyRate": 0.0147, "activeServices": 5}
         content: dict[str, object] = {"type": "stats_update", "data": {"stats": stats}, "timestamp": TIME}
     elif kind == "small":
-        content = {"type": "stats_update", "data": {"stats": {"anomalyCount": number}}, "timestamp": TIME}
+        content = {"type": "stats_update", "data": {"stats": {"n": number}}, "timestamp": TIME}
+        return json.dumps(content, separators=(",", ":")).encode()
     else:
         text = "Database connection failed" + (" and so on" * 1600 if kind == "large" else "")
         log = {
@@ -48,6 +49,10 @@ def message(kind: str, number: int) -> bytes:
             "recommendations": ["Check database connectivity"],
         }
         content = {"type": "new_anomaly", "data": {"log": log}, "timestamp": TIME}
+        if kind == "own-times":  # a log that was written a while before it was sent, each at a time of its own
+            second, millisecond = divmod(number * 37, 1000)
+            log["timestamp"] = f"2024-01-01T10:{second // 60:02}:{second % 60:02}.{millisecond:03}Z"
+            content["timestamp"] = f"2024-01-01T11:{second // 60:02}:{second % 60:02}.{millisecond:03}Z"
     return json.dumps(content).encode()
 
 

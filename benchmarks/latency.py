@@ -9,6 +9,7 @@ prints: one JSON object: events, percentiles in microseconds, cpu
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import threading
@@ -16,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.peers import RUN, ObviousWork
+from benchmarks.peers import MODULES, RUN, ObviousWork, be_busy, make_client
 from benchmarks.processes import run_client, server
 from benchmarks.suite import (
     NAMES,
@@ -45,8 +46,6 @@ SECONDS = 5.0
 WARM_UP = 0.1
 """The share of the events, from the first on, that is left out."""
 PERCENTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
-BUSY, PAUSE = 0.001, 0.009
-"""How long a busy thread computes and then waits, over and over, in seconds."""
 
 
 class Stopwatch:
@@ -105,15 +104,6 @@ def run_ours(url: str, stopwatch: Stopwatch) -> None:
     client.close()
 
 
-def be_busy() -> None:
-    """Another thread of the application, which computes for a part of the time."""
-    pause = threading.Event()
-    while not pause.wait(PAUSE):
-        end = time.perf_counter() + BUSY
-        while time.perf_counter() < end:
-            pass
-
-
 def measure(effort: Effort, situations: Sequence[str] = tuple(SITUATIONS)) -> list[Run]:
     """All contenders, interleaved, in one situation after the other."""
     contenders = [(who, work) for who, work in CONTENDERS if who in present([who])]
@@ -140,9 +130,18 @@ def tables(runs: Sequence[Run]) -> str:
             rows.append(
                 [situation, NAMES[who], work]
                 + [f"{median(theirs, name):,.0f}" for name in PERCENTILES]
+                + [f"{median(theirs, lambda run: run['cpu'] / run['events'] * 1e6):,.0f}"]
                 + [times(ratio(ours, theirs, name)) for name in ("p50", "p99")]
             )
-    head = ("situation", "who", "work", *(f"{name}, µs" for name in PERCENTILES), "ours, p50", "ours, p99")
+    head = (
+        "situation",
+        "who",
+        "work",
+        *(f"{name}, µs" for name in PERCENTILES),
+        "CPU µs/event",
+        "ours, p50",
+        "ours, p99",
+    )
     return table(head, rows, words=3)
 
 
@@ -167,6 +166,11 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
     stopwatch = Stopwatch()
+    if arguments.which == "ours":
+        make_client(arguments.url)
+    else:
+        importlib.import_module(MODULES[arguments.which])
+    begin_cpu = time.process_time()
     if arguments.busy:
         threading.Thread(target=be_busy, daemon=True).start()
     if arguments.which == "ours":
@@ -175,7 +179,9 @@ def main() -> None:
         work = TimedWork(stopwatch) if arguments.work == "full" else TimedBareWork(stopwatch)
         RUN[arguments.which](arguments.url, work, deflate=False)
         work.finish()
-    print(json.dumps({"events": len(stopwatch.took), **stopwatch.percentiles(), "cpu": time.process_time()}))
+    print(
+        json.dumps({"events": len(stopwatch.took), **stopwatch.percentiles(), "cpu": time.process_time() - begin_cpu})
+    )
 
 
 if __name__ == "__main__":

@@ -264,6 +264,22 @@ def run_limit(url: str) -> int:
     return seen
 
 
+def make_client(url: str) -> None:
+    """Make a client of ours, and leave it at that: no thread, no connection."""
+    from realtime_client import RealtimeClient  # noqa: PLC0415 - the peers' processes do without it
+
+    RealtimeClient(url)
+
+
+def be_busy() -> None:
+    """Another thread of the application, which computes for a part of the time."""
+    pause = threading.Event()
+    while not pause.wait(PAUSE):
+        end = time.perf_counter() + BUSY
+        while time.perf_counter() < end:
+            pass
+
+
 def run_ours(url: str, *, deflate: bool, overflow: str) -> dict[str, int]:
     """This project's client; one callback on its dispatcher thread."""
     from realtime_client import RealtimeClient  # noqa: PLC0415
@@ -287,6 +303,8 @@ def run_ours(url: str, *, deflate: bool, overflow: str) -> dict[str, int]:
     return {"events": metrics.received, "delivered": seen, "dropped": sum(metrics.dropped.values())}
 
 
+BUSY, PAUSE = 0.001, 0.009
+"""How long a busy thread computes and then waits, over and over, in seconds."""
 MODULES = {
     "ours": "realtime_client",
     "ours-defaults": "realtime_client",
@@ -307,8 +325,13 @@ def main() -> None:
     parser.add_argument("work", choices=("full", "bare"))
     parser.add_argument("url")
     parser.add_argument("--deflate", action="store_true")
+    parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
     importlib.import_module(MODULES[arguments.which])
+    if arguments.which.startswith("ours"):
+        make_client(arguments.url)  # which imports what it needs
+    if arguments.busy:
+        threading.Thread(target=be_busy, daemon=True).start()
     begin, begin_cpu = time.perf_counter(), time.process_time()
     result: dict[str, float]
     if arguments.which == "limit":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,10 +16,17 @@ PATIENCE = 200.0
 """A client that takes longer than this many seconds hangs."""
 
 
+def environment() -> dict[str, str]:
+    """What a process is started with: Python keeps what it has compiled, as it does where nobody forbids it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def start(module: str, *arguments: object) -> subprocess.Popen[str]:
     """Start a module of this package; the caller ends it."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+    )
 
 
 @contextmanager

@@ -35,13 +35,15 @@ Result = dict[str, Any]
 
 def machine() -> dict[str, str]:
     """Where it was measured."""
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    described = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.*)", described.read_text()) if described.exists() else None
     return {
-        "processor": model[1] if model else platform.machine(),
+        "processor": model[1] if model else platform.processor() or platform.machine(),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "load before": f"{os.getloadavg()[0]:.2f}",
+        "nice": str(os.nice(0)),
     }
 
 
@@ -73,7 +75,7 @@ def conditions(result: Result) -> str:
     missing = ", ".join(name for name, version in found.items() if not version)
     text = (
         f"Measured on {where['processor']}, {where['cores']} cores, {where['system']}, {where['python']}, with "
-        f"{peers}; load before {where['load before']}; {result['rounds']} rounds."
+        f"{peers}; load before {where['load before']}, nice {where['nice']}; {result['rounds']} rounds."
     )
     if missing:
         text += f" Not installed, and left out: {missing}."

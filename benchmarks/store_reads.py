@@ -52,6 +52,11 @@ def rate(run: Run) -> float:
     return float(run["events"] / run["seconds"])
 
 
+def cost(run: Run) -> float:
+    """CPU seconds a second, of two processors."""
+    return float(run["cpu"] / run["seconds"])
+
+
 def tables(runs: Sequence[Run]) -> str:
     """One row for each kind of reading."""
     rows = []
@@ -60,8 +65,8 @@ def tables(runs: Sequence[Run]) -> str:
         here = select(runs, readers=readers)
         reads = median(here, lambda run: run["reads"] / run["seconds"])
         share = times(ratio(here, alone, rate))
-        rows.append((readers, f"{reads:,.0f}", f"{median(here, rate):,.0f}", share))
-    return table(("who reads", "reads/s", "events/s", "of the feed without readers"), rows)
+        rows.append((readers, f"{reads:,.0f}", f"{median(here, rate):,.0f}", share, f"{median(here, cost):.2f}"))
+    return table(("who reads", "reads/s", "events/s", "of the feed without readers", "CPU s/s"), rows)
 
 
 def verdicts(runs: Sequence[Run]) -> list[Verdict]:
@@ -86,7 +91,7 @@ def main() -> None:
     ]
     for reader in readers:
         reader.start()
-    begin = time.perf_counter()
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     follow(client)
     seconds = time.perf_counter() - begin
     over.set()
@@ -95,7 +100,7 @@ def main() -> None:
     metrics = client.metrics()
     client.close()
     figures = {"events": metrics.received, "dropped": sum(metrics.dropped.values()), "reads": sum(reads)}
-    print(json.dumps({**figures, "seconds": seconds, "cpu": time.process_time()}))
+    print(json.dumps({**figures, "seconds": seconds, "cpu": time.process_time() - begin_cpu}))
 
 
 if __name__ == "__main__":

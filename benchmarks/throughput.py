@@ -33,14 +33,16 @@ from benchmarks.suite import (
 
 COUNT = 200_000
 FEEDS = {
-    "anomalies": ("anomalies", 1.0, False),
-    "stats": ("stats", 1.0, False),
-    "mix": ("mix", 1.0, False),
-    "small": ("small", 1.0, False),
-    "large": ("large", 0.05, False),
-    "anomalies-deflate": ("anomalies", 0.5, True),
+    "anomalies": ("anomalies", 1.0, ""),
+    "own-times": ("own-times", 1.0, ""),
+    "stats": ("stats", 1.0, ""),
+    "mix": ("mix", 1.0, ""),
+    "small": ("small", 1.0, ""),
+    "large": ("large", 0.05, ""),
+    "anomalies-deflate": ("anomalies", 0.5, "--deflate"),
+    "anomalies-busy": ("anomalies", 0.25, "--busy"),
 }
-"""The kind of the events, the share of the count, and whether they are compressed."""
+"""The kind of the events, the share of the count, and whether they are compressed, or another thread computes."""
 FULL = ("ours", "ours-defaults", "wsapp", "websockets", "aiohttp", "picows", "limit")
 BARE = ("wsapp", "websockets", "aiohttp", "picows")
 NO_DEFLATE = ("wsapp", "picows", "limit")
@@ -52,20 +54,23 @@ def measure(effort: Effort, feeds: Sequence[str] = tuple(FEEDS)) -> list[Run]:
     """All contenders, interleaved, over one feed after the other."""
     runs = []
     for feed in feeds:
-        kind, share, deflate = FEEDS[feed]
+        kind, share, flag = FEEDS[feed]
+        deflate = flag == "--deflate"
         sent = effort.count(int(COUNT * share), least=1000)
-        flags = ["--deflate"] * deflate
         contenders = [(who, "full") for who in present(FULL)] + [(who, "bare") for who in present(BARE)]
         few = {who: effort.count(int(COUNT * share * part), least=1000) for who, part in SLOW.items()}
         with ExitStack() as stack:
             counts = {sent, *few.values()}
-            urls = {count: stack.enter_context(server("firehose", kind, count, *flags)) for count in counts}
+            urls = {
+                count: stack.enter_context(server("firehose", kind, count, *["--deflate"] * deflate))
+                for count in counts
+            }
             for number in range(effort.rounds):
                 for who, work in contenders:
                     if deflate and who in NO_DEFLATE:
                         continue
                     count = few.get(who, sent)
-                    figures = run_client("peers", who, work, urls[count], *flags)
+                    figures = run_client("peers", who, work, urls[count], *[flag] * bool(flag))
                     told = {"feed": feed, "who": who, "work": work, "round": number, "sent": count, "dropped": 0}
                     runs.append({**told, **figures})
     return runs
