@@ -163,8 +163,10 @@ class AsyncStream:
             while (chunk := self._course.take()) is not None:
                 if chunk:
                     return chunk
+                # Not wait_for(): below Python 3.12 it swallows a cancellation that meets the bell.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._bell.wait(), self._course.patience())
+                    async with asyncio.timeout(self._course.patience()):
+                        await self._bell.wait()
                 self._bell.clear()
         except BaseException:  # the page has left, and the server cancels the task
             self.close()

@@ -145,6 +145,30 @@ def test_a_cancelled_stream_gives_its_place_back(client: RealtimeClient) -> None
     assert asyncio.run(asyncio.wait_for(leave(), PATIENCE)) == 0
 
 
+@pytest.mark.parametrize("turns", range(5))
+def test_a_cancellation_that_meets_the_bell_is_not_lost(turns: int, client: RealtimeClient) -> None:
+    """However many turns of the event loop it comes after something new."""
+    dashboard = quick(client, heartbeat=3600)
+    body = dashboard.async_stream()
+
+    async def leave() -> int:
+        async def read() -> None:
+            async for _ in body:
+                pass
+
+        task = asyncio.ensure_future(read())
+        while dashboard.open_streams == 0:
+            await asyncio.sleep(0.01)
+        body._bell.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return dashboard.open_streams
+
+    assert asyncio.run(asyncio.wait_for(leave(), PATIENCE)) == 0
+
+
 def test_a_full_house_is_told_to_event_loops_too(client: RealtimeClient) -> None:
     full = Dashboard(lambda: client, max_streams=0)
     assert [event.name for event in read_async(full, "never")] == ["busy"]
