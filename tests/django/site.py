@@ -101,7 +101,7 @@ class Served:
 @contextlib.contextmanager
 def serve(*command: str, env: Mapping[str, str], listening: str = LISTENING, folder: Path = SITE) -> Iterator[Served]:
     """Start a server in the site's folder; killed at the end of the block, with its workers, if it still runs."""
-    programs = f"{Path(sys.executable).parent}{os.pathsep}/opt/venv/bin{os.pathsep}{os.environ['PATH']}"
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with heard_signals():
         process = subprocess.Popen(
             command,

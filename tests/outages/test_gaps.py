@@ -453,6 +453,7 @@ def test_block_with_a_cut_while_the_reader_waits_for_the_backfill(network: Memor
     gap_of(told)
     client.close()
     assert line(told)[-1] == "CLOSED"
+    poller.end()
 
 
 def test_block_with_close_while_the_reader_waits_for_the_backfill(network: MemoryTransport, make: Make) -> None:

@@ -26,9 +26,18 @@ PATIENCE = 20.0
 """Seconds that a test waits for what must come."""
 
 
+def reserved_port() -> socket.socket:
+    """A socket bound to a free port, which nobody gets but a server that reuses addresses, again and again."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
+    """A port on which nobody listens."""
+    with reserved_port() as sock:
+        return int(sock.getsockname()[1])
 
 
 class RedisServer:
@@ -39,7 +48,8 @@ class RedisServer:
     """
 
     def __init__(self, *options: str) -> None:
-        self.port = free_port()
+        self._reserved = reserved_port()
+        self.port: int = self._reserved.getsockname()[1]
         self._options = options
         self._folder = tempfile.mkdtemp(prefix="redis-")
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,6 +62,7 @@ class RedisServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+        self._reserved.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
