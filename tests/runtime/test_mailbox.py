@@ -1,21 +1,20 @@
-"""The mailbox: one order for events and notices, three policies, and counts that add up at every step."""
+"""The mailbox: one order for events and notices, three policies, and counts that add up at every step.
+
+``tests/stateful/test_mailbox.py`` calls all of it in any order, against a model.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import random
 import sys
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from realtime_client._runtime.clock import Clock, Inbox
 from realtime_client._runtime.mailbox import ABANDONED_CHECK, MAX_REPORTS, Mailbox, Notice, Run
@@ -470,195 +469,6 @@ def test_the_time_is_up_no_later_for_a_wake_up_without_news(elsewhere: ThreadPoo
     clock.wait_for_waiters()
     clock.advance(2)
     assert taking.result(PATIENCE) is None
-
-
-# Against a naive model
-
-
-class WouldWait(Exception):
-    pass
-
-
-class NeverWaits(Clock):
-    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-        raise WouldWait
-
-    def get(self, inbox: Inbox[Any], timeout: float | None) -> Any:
-        raise WouldWait
-
-
-Item = tuple[int, int] | str
-"""An event as its number and size, or the topic of a notice."""
-
-
-def events_in(line: Sequence[Item]) -> list[tuple[int, int]]:
-    return [item for item in line if not isinstance(item, str)]
-
-
-class MailboxAgainstModel(RuleBasedStateMachine):
-    overflow = "drop_oldest"
-
-    @initialize(max_events=st.integers(1, 5), max_bytes=st.integers(1, 9))
-    def begin(self, max_events: int, max_bytes: int) -> None:
-        self.mailbox = make(self.overflow, max_events=max_events, max_bytes=max_bytes, clock=NeverWaits())
-        self.max_events, self.max_bytes = max_events, max_bytes
-        self.hand: list[tuple[int, int]] = []
-        self.run = Run()
-        self.queue: list[Item] = []
-        self.held: list[Item] | None = None
-        self.dropped: Counter[str] = Counter()
-        self.numbers = itertools.count()
-        self.received = self.delivered = self.high_water = 0
-        self.closed = self.hurrying = False
-
-    def waiting(self) -> list[tuple[int, int]]:
-        return [*self.hand, *events_in(self.queue), *events_in(self.held or [])]
-
-    def weight(self) -> int:
-        return sum(size for _, size in self.waiting())
-
-    def line(self, through_hold: bool = False) -> list[Item]:
-        return self.queue if through_hold or self.held is None else self.held
-
-    @rule(sizes=st.lists(st.integers(0, 4), max_size=4), through_hold=st.booleans())
-    def put(self, sizes: list[int], through_hold: bool) -> None:
-        batch = [(next(self.numbers), size) for size in sizes]
-        before = self.dropped.total()
-        waits = False
-        for one in batch:
-            self.received += 1
-            if self.closed:
-                self.dropped["closed"] += 1
-            elif self.unbounded(through_hold) or self.fits(one):
-                self.line(through_hold).append(one)
-            elif self.overflow == "block":
-                self.received -= 1
-                waits = True
-                break
-            else:
-                rest = batch[batch.index(one) :]
-                self.received += len(rest) - 1
-                self.dropped["drop_newest"] += len(rest)
-                break
-        while self.overflow == "drop_oldest" and self.too_much():
-            self.drop_the_oldest()
-        self.high_water = max(self.high_water, len(self.waiting()))
-        events, given = [event(n) for n, _ in batch], [size for _, size in batch]
-        try:
-            dropped = self.mailbox.put(events, given, through_hold=through_hold)
-        except WouldWait:
-            assert waits
-        else:
-            assert not waits
-            assert dropped == self.dropped.total() - before
-
-    def unbounded(self, through_hold: bool) -> bool:
-        return self.overflow == "drop_oldest" or (self.overflow == "block" and (self.hurrying or through_hold))
-
-    def fits(self, one: tuple[int, int]) -> bool:
-        count = len(self.waiting())
-        return count == 0 or (count < self.max_events and self.weight() + one[1] <= self.max_bytes)
-
-    def too_much(self) -> bool:
-        count = len(self.waiting())
-        return count > self.max_events or (count > 1 and self.weight() > self.max_bytes)
-
-    def drop_the_oldest(self) -> None:
-        oldest = self.waiting()[0]
-        for line in (self.hand, self.queue, self.held or []):
-            if oldest in line:
-                line.remove(oldest)
-        self.dropped["drop_oldest"] += 1
-
-    @rule(through_hold=st.booleans())
-    def tell(self, through_hold: bool) -> None:
-        topic = f"notice {next(self.numbers)}"
-        self.line(through_hold).append(topic)
-        self.mailbox.tell(Notice(topic), through_hold=through_hold)
-
-    @rule()
-    def report(self) -> None:
-        topic = f"notice {next(self.numbers)}"
-        self.line().append(topic)
-        self.mailbox.report(Notice(topic))
-
-    @precondition(lambda self: not self.hand)
-    @rule()
-    def take(self) -> None:
-        try:
-            item = self.mailbox.take()
-        except WouldWait:
-            assert self.queue == []
-            return
-        if isinstance(item, Notice):
-            assert self.queue.pop(0) == item.topic
-        else:
-            assert item
-            self.run = item
-            expected, self.queue = self.queue[: len(item)], self.queue[len(item) :]
-            self.hand = events_in(expected)
-            assert len(self.hand) == len(expected), "a run goes beyond a notice"
-
-    @precondition(lambda self: self.hand)
-    @rule()
-    def pop(self) -> None:
-        assert number(self.run.popleft()) == self.hand.pop(0)[0]
-        self.delivered += 1
-
-    @rule()
-    def hold(self) -> None:
-        if self.held is None and not self.closed:
-            self.held = []
-        self.mailbox.hold()
-
-    @rule()
-    def release(self) -> None:
-        self.queue += self.held or []
-        self.held = None
-        self.mailbox.release()
-
-    @rule(on=st.booleans())
-    def hurry(self, on: bool) -> None:
-        self.hurrying = on
-        self.mailbox.hurry(on)
-
-    @precondition(lambda self: self.received > 8)
-    @rule()
-    def close(self) -> None:
-        self.closed = True
-        count = len(self.waiting())
-        self.dropped["closed"] += count
-        self.hand = []
-        self.queue = [item for item in [*self.queue, *(self.held or [])] if isinstance(item, str)]
-        self.held = None
-        assert self.mailbox.close() == count
-
-    @invariant()
-    def same(self) -> None:
-        metrics = self.mailbox.metrics()
-        assert metrics.received == metrics.delivered + sum(metrics.dropped.values()) + metrics.waiting
-        assert metrics.received == self.received
-        assert metrics.delivered == self.delivered
-        assert metrics.dropped == dict(+self.dropped)
-        assert metrics.waiting == len(self.waiting())
-        assert metrics.high_water == self.high_water
-        assert [number(one) for one in self.run] == [n for n, _ in self.hand]
-
-
-class DropNewestAgainstModel(MailboxAgainstModel):
-    overflow = "drop_newest"
-
-
-class BlockAgainstModel(MailboxAgainstModel):
-    overflow = "block"
-
-
-EFFORT = settings(max_examples=80, stateful_step_count=40, deadline=None)
-for machine in (MailboxAgainstModel, DropNewestAgainstModel, BlockAgainstModel):
-    machine.TestCase.settings = EFFORT
-TestDropOldestAgainstModel = MailboxAgainstModel.TestCase
-TestDropNewestAgainstModel = DropNewestAgainstModel.TestCase
-TestBlockAgainstModel = BlockAgainstModel.TestCase
 
 
 # Real threads

@@ -12,7 +12,7 @@ from tests.records import add_docs_option, conditions, keep
 from tests.stateful.effort import LONG
 from tests.tally import run_tests
 
-PLACES = ("tests/stateful", "tests/runtime/test_mailbox.py")
+PLACE = "tests/stateful"
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(given: Sequence[str] | None = None) -> int:
         parser.error("--docs wants the whole: with --long")
     run = conditions(seed=arguments.seed)
     effort = [f"--hypothesis-profile={LONG}", "-o", "faulthandler_timeout=0"] if arguments.long else []
-    status, tally = run_tests(*PLACES, "-k", "runTest", f"--hypothesis-seed={arguments.seed}", *effort)
+    status, tally = run_tests(PLACE, "-k", "runTest", f"--hypothesis-seed={arguments.seed}", *effort)
     machines = {name: attrs.asdict(way) for name, way in sorted(tally.machines.items()) if way.examples}
     for name, way in machines.items():
         sys.stdout.write(f"{name}: {way['examples']:,} examples, {way['steps']:,} steps\n")
