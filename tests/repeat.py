@@ -2,53 +2,86 @@
 
 Each run is a process of its own with another seed, of ``PYTHONHASHSEED`` and of Hypothesis. The first run that fails is
 the last one; its output and the command that repeats it are shown. The environment is that of the suite, see
-``tests/conftest.py``.
+``tests/conftest.py``. With ``--docs`` each run is written down when it is over, so that the record says how many there
+were, however it ended.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
+
+from tests.records import add_docs_option, conditions, keep
+
+__all__ = ["counts", "main"]
+
+WORKERS = 4
+"""How many processes share the tests of a run, as in the command that the README gives."""
+COUNTED = re.compile(r"(\d+) (passed|failed|skipped|error)")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run; returns the exit code of the run that failed, or 0."""
     parser = argparse.ArgumentParser(prog="python -m tests.repeat", description="Run the suite many times over.")
     parser.add_argument("times", type=int, help="how often")
     parser.add_argument("--first-seed", type=int, default=1, help="of the first run; then one more each")
-    given, options = parser.parse_known_args(arguments)
-    for run in range(given.times):
-        seed = str(given.first_seed + run)
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            f"--hypothesis-seed={seed}",
-            *options,
-        ]
+    add_docs_option(parser)
+    arguments, options = parser.parse_known_args(given)
+    if arguments.docs and options:
+        parser.error(f"--docs wants the whole: without {shlex.join(options)}")
+    record = {
+        "command": f"python -m tests.repeat {arguments.times} --first-seed {arguments.first_seed}",
+        "run": conditions(seed=arguments.first_seed),
+    }
+    runs: list[dict[str, Any]] = []
+    status = 0
+    while status == 0 and len(runs) < arguments.times:
+        seed = arguments.first_seed + len(runs)
         began = time.monotonic()
-        done = subprocess.run(
-            command,
-            check=False,
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        last = done.stdout.strip().rpartition("\n")[2]
-        say(f"run {run + 1} of {given.times}, {time.monotonic() - began:.0f} s: {last}")
-        if done.returncode != 0:
-            say(f"{done.stdout}\nthe same again: PYTHONHASHSEED={seed} {shlex.join(command)}")
-            return done.returncode
-    return 0
+        status, said = run_once(seed, options)
+        seconds = round(time.monotonic() - began)
+        last = said.strip().rpartition("\n")[2]
+        runs.append({"seed": seed, "seconds": seconds, "exit_code": status, **counts(last)})
+        say(f"run {len(runs)} of {arguments.times}, {seconds} s: {last}")
+        if arguments.docs:
+            keep("repeats", {**record, "runs": runs})
+        if status != 0:
+            say(f"{said}\nthe same again: PYTHONHASHSEED={seed} {shlex.join(command(seed, options))}")
+    return status
+
+
+def command(seed: int, options: Sequence[str]) -> list[str]:
+    """One run of the suite; what is given last overrules."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(WORKERS)]
+    return [*pytest, f"--hypothesis-seed={seed}", *options]
+
+
+def run_once(seed: int, options: Sequence[str]) -> tuple[int, str]:
+    """Pytest's exit code, and all that it said."""
+    done = subprocess.run(
+        command(seed, options),
+        check=False,
+        env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.returncode, done.stdout
+
+
+def counts(last: str) -> dict[str, int]:
+    """How many tests ended how, from the last line that pytest says: what went wrong around a test counts as failed."""
+    found = {"passed": 0, "failed": 0, "skipped": 0}
+    for number, outcome in COUNTED.findall(last):
+        found["failed" if outcome == "error" else outcome] += int(number)
+    return found
 
 
 def say(text: str) -> None:

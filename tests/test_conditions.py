@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests import repeat
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,7 +71,7 @@ def test_it():
     with open({str(seeds)!r}, "a") as file:
         file.write(f"{{os.environ['PYTHONHASHSEED']}}/{{core.global_force_seed}} ")
 """
-    done = run(tmp_path, source, "tests.repeat", "3", "--first-seed", "7")
+    done = run(tmp_path, source, "tests.repeat", "3", "--first-seed", "7", "-n", "0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert seeds.read_text().split() == ["7/7", "8/8", "9/9"]
     assert [line.partition(",")[0] for line in done.stdout.splitlines()] == [f"run {n} of 3" for n in (1, 2, 3)]
@@ -76,7 +79,7 @@ def test_it():
 
 def test_repeat_ends_with_the_first_run_that_fails_and_shows_it(tmp_path: Path) -> None:
     source = "import os\ndef test_it():\n    assert os.environ['PYTHONHASHSEED'] != '2', 'the flake'\n"
-    done = run(tmp_path, source, "tests.repeat", "5")
+    done = run(tmp_path, source, "tests.repeat", "5", "-n", "0")
     assert done.returncode == 1
     assert "run 2 of 5" in done.stdout
     assert "run 3 of 5" not in done.stdout
@@ -84,6 +87,29 @@ def test_repeat_ends_with_the_first_run_that_fails_and_shows_it(tmp_path: Path) 
     again = done.stdout.partition("the same again: ")[2]
     assert again.startswith("PYTHONHASHSEED=2 ")
     assert " --hypothesis-seed=2 " in again
+
+
+def test_every_run_is_written_down_the_one_that_fails_included(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+    well = "...\n7533 passed, 1 skipped in 300.12s (0:05:00)\n"
+    endings = iter([(0, well), (1, "1 failed, 7531 passed, 2 errors in 9s")])
+    monkeypatch.setattr(repeat, "run_once", lambda seed, options: next(endings))
+    monkeypatch.setattr(repeat, "keep", lambda name, record: kept.append(json.dumps({name: record})))
+    assert repeat.main(["20", "--first-seed", "5", "--docs"]) == 1
+    records = [json.loads(text)["repeats"] for text in kept]
+    assert [len(record["runs"]) for record in records] == [1, 2]
+    found = records[-1]
+    assert found["command"] == "python -m tests.repeat 20 --first-seed 5"
+    assert [{**run, "seconds": 0} for run in found["runs"]] == [
+        {"seed": 5, "seconds": 0, "exit_code": 0, "passed": 7533, "failed": 0, "skipped": 1},
+        {"seed": 6, "seconds": 0, "exit_code": 1, "passed": 7531, "failed": 3, "skipped": 0},
+    ]
+
+
+def test_a_choice_of_tests_does_not_go_into_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        repeat.main(["20", "--docs", "-k", "nothing"])
+    assert "--docs wants the whole: without -k nothing" in capsys.readouterr().err
 
 
 def test_what_hypothesis_finds_is_told_with_the_line_that_repeats_it(tmp_path: Path) -> None:

@@ -361,6 +361,19 @@ def herd_result(figures: Figures) -> str:
     return f"{table(head, rows)}\n\n`{figures['command']}`; {ran(figures['run'])}."
 
 
+# The suite, over and over
+
+
+def suite_repeats(figures: Figures) -> str:
+    """Each run of the whole suite: its seed, how its tests ended, how long it took."""
+    runs = figures["runs"]
+    keys = ("seed", "passed", "failed", "skipped", "seconds")
+    rows = ([number(run[key]) for key in keys] for run in runs)
+    failed = sum(run["exit_code"] != 0 for run in runs)
+    caption = f"`{figures['command']}`: {share(failed, len(runs))} runs failed; {ran(figures['run'])}."
+    return f"{table(['seed', 'tests passed', 'failed', 'left out', 'seconds'], rows)}\n\n{caption}"
+
+
 def _columns(measured: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*CLIENTS, *measured]))
 
@@ -376,6 +389,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Figures], str]]] = {
         "machines": (machines_driven,),
         "soak": (soak_result, soak_faults, soak_steadiness),
         "herd": (herd_result,),
+        "repeats": (suite_repeats,),
     }.items()
     for make in makers
 }

@@ -119,6 +119,11 @@ def _crowd(proofs: Proofs, who: str) -> str | None:
     return number(herd["peak"]) if herd else None
 
 
+def _flaky(proofs: Proofs, who: str) -> str | None:
+    runs = proofs.get("repeats", {}).get("runs")
+    return share(sum(run["exit_code"] != 0 for run in runs), len(runs)) if who == OURS and runs else None
+
+
 LINES: dict[str, Cell] = {
     "Autobahn: cases failed, not strict, or not implemented": _failed,
     "Autobahn: cases with a wrong close code, or not closed cleanly": _badly_closed,
@@ -134,4 +139,5 @@ LINES: dict[str, Cell] = {
     "soak: broken promises": _broken,
     "herd of fifty: clients that did not come back": _astray,
     "herd of fifty: most attempts in 0.1 s": _crowd,
+    "the whole suite, over and over: runs that failed": _flaky,
 }

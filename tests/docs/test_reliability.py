@@ -114,6 +114,12 @@ def herd() -> dict[str, Any]:
     return {"command": "python -m it", "run": RUN, "away": 15, "herds": herds}
 
 
+def repeats() -> dict[str, Any]:
+    well = {"seed": 4, "seconds": 300, "exit_code": 0, "passed": 7000, "failed": 0, "skipped": 1}
+    badly = {"seed": 5, "seconds": 310, "exit_code": 1, "passed": 6998, "failed": 2, "skipped": 1}
+    return {"command": "python -m it", "run": RUN, "runs": [well, badly]}
+
+
 PROOFS = {
     "conformance": conformance(),
     "hostile": hostile(),
@@ -123,6 +129,7 @@ PROOFS = {
     "machines": machines(),
     "soak": soak(),
     "herd": herd(),
+    "repeats": repeats(),
 }
 
 
@@ -160,6 +167,7 @@ def test_in_short_every_client_has_its_figures_or_is_said_not_to_be_measured(mad
         ["1 in 1,234", none, none, none],
         ["1 of 50", "0 of 50", none, none],
         ["9", "50", none, none],
+        ["1 of 2", none, none, none],
     ]
 
 
@@ -253,6 +261,12 @@ def test_how_far_the_state_machines_went(made: dict[str, str]) -> None:
 
 def test_each_herd_is_a_line(made: dict[str, str]) -> None:
     assert line(made["herd_result"], f"{OURS} 1") == ["by chance", "50", "49", "301", "9", "8", "33.5 s"]
+
+
+def test_each_run_of_the_whole_suite_is_a_line(made: dict[str, str]) -> None:
+    assert line(made["suite_repeats"], "4") == ["7,000", "0", "1", "300"]
+    assert line(made["suite_repeats"], "5") == ["6,998", "2", "1", "310"]
+    assert "1 of 2 runs failed" in made["suite_repeats"]
 
 
 def test_every_figure_has_its_day_its_interpreter_and_its_machine(made: dict[str, str]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from realtime_client import ConnectionState, Gap, NewAnomaly, Origin, RealtimeClient
 from tests.client.conftest import Make
 from tests.client.recording import Record
-from tests.faults.numbered_feed import EVENTS, NumberedFeed, conversation, log
+from tests.faults.numbered_feed import EPOCH, EVENTS, NumberedFeed, conversation, log
 from tests.faults.proxy import Cut, Direction, FaultProxy, Way
 from tests.serving import read_head
 
@@ -170,9 +171,8 @@ def test_with_a_poller_nothing_is_lost_either(by: Way, feed: NumberedFeed, proxy
     """The poller knows what the server has sent, and more than reached the client."""
 
     def poll(since: datetime | None) -> dict[str, Any]:
-        sent = range((proxy.accepted) * EVENTS)
-        logs = (log(number) for number in sent)
-        return {"logs": [one for one in logs if since is None or datetime.fromisoformat(one["timestamp"]) >= since]}
+        first = 0 if since is None else math.ceil((since - EPOCH) / timedelta(milliseconds=1))
+        return {"logs": [log(number) for number in range(max(0, first), proxy.accepted * EVENTS)]}
 
     cuts = [Cut(after, by) for after in range(ANSWER, SIZE + 1)]
     client = make(proxy.url(), poller=poll, **QUICK)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from realtime_client._core.frames import FrameReader, Item, Violation
+from tests.bulk import bulk
 from tests.fuzz import __main__ as command
 from tests.fuzz import feed
 from tests.fuzz.live import Stage, judge_live
@@ -23,8 +24,8 @@ from tests.fuzz.streams import DamagedStream, Reading, Tally, damaged_streams, j
 from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
-STREAMS = 2500
-THROUGH_THE_CLIENT = 120
+STREAMS = bulk(1000, 10_000)
+THROUGH_THE_CLIENT = bulk(120, 500)
 
 
 def judged(streams: Iterator[DamagedStream], judge_one: Callable[[DamagedStream], Reading]) -> Tally:

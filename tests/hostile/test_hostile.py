@@ -2,7 +2,8 @@
 
 What is proved elsewhere, end to end, and not repeated here: credentials at no other origin
 (``tests/outages/test_retry_policy.py``, ``test_no_redirect_carries_credentials``), the renewal of a callable token
-(there too), and the whole list of malformed messages on one connection (``tests/client/test_malformed.py``).
+(there too), the whole list of malformed messages on one connection (``tests/client/test_malformed.py``), and that
+silent, dripping and endless handshakes are given up by default settings too (``tests/defaults/test_handshakes.py``).
 """
 
 from __future__ import annotations
@@ -10,17 +11,15 @@ from __future__ import annotations
 import itertools
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
 import pytest
 
-from realtime_client import ClientConfig
 from realtime_client._core.handshake import Headers, Request
 from tests.hostile.__main__ import Tally, main
 from tests.hostile.authority import Authority
-from tests.hostile.case import ROOM, Asked, Case, Expected, Then, event, lives, too_slow, upgrade
+from tests.hostile.case import ROOM, Asked, Case, Expected, Then, event, lives
 from tests.hostile.comparison import Verdict, as_json, as_markdown, compare, judge
 from tests.hostile.meeting import Meeting
 from tests.hostile.play import AFTER_IN_ENGINE_IO, Played, faults, in_engine_io, play, play_fairly
@@ -111,37 +110,6 @@ def test_the_table_has_every_kind_of_input() -> None:
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.name)
 def test_hostile(case: Case, subject: Subject, authority: Authority) -> None:
     assert faults(case, play_fairly(case, subject, authority)) == []
-
-
-# With default settings
-
-
-def by_default(name: str) -> Case:
-    """A case of the table for a client with default settings."""
-    timeout = attrs.fields_dict(ClientConfig)["connect_timeout"].default
-    assert timeout == 10
-    expected = attrs.evolve(too_slow(), words=f"not done within {timeout:g} s", within=timeout + 1)
-    return attrs.evolve(BY_NAME[name], options={}, expected=expected)
-
-
-def test_handshakes_that_do_not_end_are_given_up_within_the_default_connect_timeout(authority: Authority) -> None:
-    """Silent, dripping and endless, each client in a process of its own, at the same time."""
-    slow = [
-        by_default("handshake: no answer"),
-        by_default("handshake: a head without its last byte"),
-        by_default("handshake: headers that trickle without an end"),
-        attrs.evolve(
-            by_default("handshake: a right answer, dripping"),
-            speech=lambda asked: itertools.chain.from_iterable((bytes([byte]), 1.0) for byte in upgrade(asked)),
-        ),
-    ]
-
-    def found(case: Case) -> list[str]:
-        with Subject("realtime_client") as alone:
-            return faults(case, play(case, alone, authority))
-
-    with ThreadPoolExecutor(len(slow)) as pool:
-        assert list(pool.map(found, slow)) == [[]] * len(slow)
 
 
 # That it would notice

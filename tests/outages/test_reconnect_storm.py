@@ -1,13 +1,12 @@
 """Hundreds of forced reconnections of each kind: none ends the client, and nothing is left of them.
 
-The quick kinds are done 500 times. The slow ones, which have to wait for a time-out each time, are done as often as
-``REALTIME_STORM`` says (60 by default; 500 for the full storm, which takes some minutes).
+``REALTIME_FULL=1`` makes it 500 of each, which takes some minutes. By itself it is 200 of the quick kinds, and fewer of
+the slow ones, which have to wait for a time-out each time.
 """
 
 from __future__ import annotations
 
 import gc
-import os
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -23,18 +22,20 @@ from realtime_client import (
     StatusChange,
 )
 from realtime_client.testing import FakeServer, accept, close, go_silent, refuse, reset, stall
+from tests.bulk import bulk
 from tests.client.conftest import Make
 from tests.client.recording import Record, Task, anomaly, own_threads
 
-QUICK_KINDS = 500
-SLOW_KINDS = int(os.environ.get("REALTIME_STORM", "60"))
+QUICK_KINDS = bulk(200, 500)
+SLOW_KINDS = bulk(30, 500)
 STORM: dict[str, Any] = {
-    "reconnect_delay": 0.01,
-    "reconnect_delay_max": 0.01,
+    "reconnect_delay": 0.001,
+    "reconnect_delay_max": 0.001,
     "reconnect_jitter": 0,
     "max_reconnect_attempts": None,
 }
-PATIENCE = 50.0
+PATIENCE = bulk(50, 500)
+pytestmark = pytest.mark.timeout(PATIENCE + 10)
 
 
 def ours() -> Counter[str]:

@@ -13,7 +13,7 @@ from tests.soak.run import Soak
 @pytest.mark.timeout(240)
 def test_a_short_soak(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, logger="realtime_client")
-    report = Soak(seconds=8, seed=3, clients=16, samples=2).run()
+    report = Soak(seconds=6, seed=3, clients=8, samples=2).run()
     assert report.violations == []
     assert report.result["faults_by_kind"].keys() == FAULTS.keys()
     for sums in report.result["by_filling"].values():
