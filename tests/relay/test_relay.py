@@ -59,11 +59,12 @@ def test_what_comes_is_relayed(server: FakeServer, url: str, make_relay: MakeRel
         kinds = [event.type for event in reader.events]
         assert kinds == ["new_anomaly", "stats_update", "system_alert", "deploy", "new_anomaly"]
         assert numbers(reader.events) == [1, 2]
-    metrics = relay.metrics()
-    assert (metrics.appended, metrics.duplicates, metrics.active, metrics.fence) == (5, 1, 1, 1)
+    assert relay.metrics().active == 1
     assert relay.health()["healthy"] is True
     assert relay.stop()
     assert relay.state is RelayState.STOPPED
+    metrics = relay.metrics()  # only now: a reader may have an event before the relay knows that it was appended
+    assert (metrics.appended, metrics.duplicates, metrics.active, metrics.fence) == (5, 1, 0, 1)
 
 
 def test_one_is_active_and_the_next_takes_over(
@@ -175,7 +176,8 @@ def test_readers_are_told_that_a_quiet_feed_lives(server: FakeServer, url: str, 
         first = reader.client.store.wait_for(lambda now: now.as_of is not None, PATIENCE).as_of
         reader.client.store.wait_for(lambda now: now.as_of != first, PATIENCE)
         assert reader.events == []
-    assert relay.metrics().beats > 0
+    relay.stop()
+    assert relay.metrics().beats > 0  # counted when Redis has answered, which may be after the reader's answer
 
 
 def test_a_feed_out_of_reach_is_left_to_others(url: str, make_relay: MakeRelay, server: FakeServer) -> None:
