@@ -26,8 +26,8 @@ from realtime_client.config import ClientConfig
 from realtime_client.errors import ConnectionLost, NotConnected
 from realtime_client.status import Gap, Transport
 from realtime_client.transports.base import Received
+from realtime_client.transports.callables import Callables
 from realtime_client.transports.dialing import left
-from realtime_client.transports.errands import Errands
 from realtime_client.transports.redis_wire import RedisWire
 
 __all__ = ["RedisDialer", "RedisLink"]
@@ -45,13 +45,11 @@ class _Memory:
     Attributes:
         place: How far what was read has been taken over.
         heard_at: When the feed was last heard, or ``None``.
-        asked: Who asked a token callable before.
     """
 
     place: Place = Place()
     began: bool = False
     heard_at: datetime | None = None
-    asked: dict[str, Errands] = attrs.Factory(dict)
 
 
 @attrs.frozen
@@ -77,10 +75,11 @@ class RedisDialer:
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
         self._memory = _Memory()
+        self._callables = Callables(config.name)
 
     def __call__(self) -> RedisLink:
         """A link for the next attempt; no I/O."""
-        return RedisLink(self._config, self._memory)
+        return RedisLink(self._config, self._memory, self._callables)
 
 
 class RedisLink:
@@ -91,10 +90,10 @@ class RedisLink:
     tells_gaps = True
     sent_bytes = 0
 
-    def __init__(self, config: ClientConfig, memory: _Memory) -> None:
+    def __init__(self, config: ClientConfig, memory: _Memory, callables: Callables) -> None:
         self._config = config
         self._memory = memory
-        self._wire = RedisWire(config, memory.asked)
+        self._wire = RedisWire(config, callables)
         self._place = memory.place
         self._ready: deque[tuple[Received, Place]] = deque()
         self._handed_out: Place | None = None
