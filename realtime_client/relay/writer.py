@@ -109,6 +109,11 @@ class StreamWriter:
         if wire is not None:
             wire.abort(ConnectionLost("the relay was stopped"))
 
+    def disown(self) -> None:
+        """In a forked child: give the descriptor back without a byte on the parent's connection."""
+        if self._wire is not None:
+            self._wire.disown()
+
     def disconnect(self) -> None:
         """Drop the connection, if any."""
         wire, self._wire = self._wire, None
@@ -125,7 +130,7 @@ class StreamWriter:
         )
         if answer[0] == 0:
             self.highest_fence = max(self.highest_fence, int(answer[2] or 0))
-            return Held(max(0.0, int(answer[1]) / 1000))
+            return Held(int(answer[1]) / 1000)
         _, fence, written, epoch, seq, last = answer
         self._fence = self.highest_fence = int(fence)
         self.lease.granted(asked_at)

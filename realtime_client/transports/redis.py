@@ -138,9 +138,13 @@ class RedisLink:
     def _start_again(self) -> None:
         """The entry that we read last is gone: trimmed, or lost by Redis."""
         place, snapshot = self._place, self._read_snapshot()
-        if snapshot is not None and (snapshot.place.epoch != place.epoch or snapshot.place.seq > place.seq):
-            self._restore(snapshot, gap=self._gap(complete=False))
-            return
+        if snapshot is not None:
+            here = snapshot.place
+            # A later relay that stands before us does not know the end of what we have, and writes other entries there.
+            forked = here.fence > place.fence and here.seq < place.seq
+            if here.epoch != place.epoch or here.seq > place.seq or forked:
+                self._restore(snapshot, gap=self._gap(complete=False))
+                return
         # Redis has lost the end of what we have, or all. What we have stays. What is written from now on has a later
         # id: the first such entry shows whether a relay that remembers goes on behind what we have.
         self._target = place.seq + 1
@@ -194,10 +198,10 @@ class RedisLink:
 
         for raw in raw_entries:
             entry = read_entry(raw)
-            verdict = Verdict.KNOWN if entry is None else judge(place, entry)
-            if entry is None or verdict is Verdict.KNOWN:
+            if entry is None:
                 place = place._replace(read_to=raw[0])
                 continue
+            verdict = judge(place, entry)
             if verdict is not Verdict.NEXT:
                 flush()
                 self._place = place
