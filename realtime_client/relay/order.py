@@ -50,11 +50,13 @@ class Order:
         """The past is being asked for: what is added waits for it, until then at most."""
         self.held_until = until
 
-    def add(self, item: Event | Gap) -> None:
-        """Something of the present."""
+    def add(self, item: Event | Gap, *, now: datetime) -> None:
+        """Something of the present; what comes before the past could be asked for (from polls) tells the gap."""
         if self.holds:
             self._held.append(item)
         else:
+            if self.since is not None:
+                self.release(now=now)
             self.ready.append(item)
 
     def fill(self, past: Iterable[Event], *, complete: bool, now: datetime) -> None:

@@ -29,6 +29,7 @@ from realtime_client.relay.settings import Settings
 from realtime_client.relay.telemetry import RelayMetrics, RelayState
 from realtime_client.relay.upstream import Backfill, Connected, Item, Upstream
 from realtime_client.relay.writer import Held, LeaseLost, LeaseRefused, StreamWriter, Term
+from realtime_client.status import ConnectionState
 
 __all__ = ["Relay"]
 
@@ -248,9 +249,9 @@ class Relay:
     def health(self) -> dict[str, Any]:
         """A small JSON-ready dict for health endpoints.
 
-        Keys: ``healthy`` (active and following the feed, or standing by), ``state``, ``fence``, ``seq``, ``waiting``,
-        ``lease_left`` (seconds), ``last_error`` (text or ``None``), ``upstream`` (`RealtimeClient.health`, or ``None``
-        while another relay is active).
+        Keys: ``healthy`` (standing by, or active while the feed is not declared to be out of reach), ``state``,
+        ``fence``, ``seq``, ``waiting``, ``lease_left`` (seconds), ``last_error`` (text or ``None``), ``upstream``
+        (`RealtimeClient.health`, or ``None`` while another relay is active).
         """
         metrics, upstream = self.metrics(), self._upstream
         with self._changed:
@@ -421,7 +422,7 @@ class Relay:
         self._upstream.connect()
 
     def _put_in_order(self, upstream: Upstream, items: list[Item]) -> None:
-        order = self._order
+        order, now = self._order, datetime.now(UTC)
         for item in items:
             if isinstance(item, Connected):
                 self._log(logging.INFO, "following", feed=self._feed_url)
@@ -430,12 +431,12 @@ class Relay:
                     order.hold(until=time.monotonic() + timeout)
                     upstream.backfill(self._ledger.store.newest_timestamp(), timeout)
                 else:
-                    order.release(now=datetime.now(UTC))
+                    order.release(now=now)
             elif isinstance(item, Backfill):
-                order.fill(item.events, complete=item.complete, now=datetime.now(UTC))
+                order.fill(item.events, complete=item.complete, now=now)
             else:
-                order.add(item)
-        order.release_if_due(time.monotonic(), now=datetime.now(UTC))
+                order.add(item, now=now)
+        order.release_if_due(time.monotonic(), now=now)
 
     def _publish(self) -> None:
         ready, writer = self._order.ready, self._writer
@@ -493,16 +494,19 @@ class Relay:
         """The feed is out of reach from here: let others try for a while."""
         upstream = self._upstream
         assert upstream is not None
-        error = upstream.client.status.last_error
-        self._log(logging.WARNING, "the feed is out of reach; giving the lease back", error=str(error))
+        status = upstream.client.status
+        pause = 2 * self._settings.lease
+        if status.state is ConnectionState.FAILED:  # it refuses us: no relay may ask more often than a client would
+            pause = max(pause, self._settings.upstream.fatal_retry_delay)
         with self._changed:
-            self._error = str(error)
+            self._error = str(status.last_error)
+        self._log(logging.WARNING, "the feed is out of reach; giving the lease back", error=self._error, retry_in=pause)
         self._publish()
         self._write_snapshot()
         self._writer.release()
         self._close_upstream()
         self._enter(RelayState.STANDBY)
-        self._pause(2 * self._settings.lease)
+        self._pause(pause)
 
     def _leave(self) -> None:
         """A graceful end: what was received is appended, the lease given back."""

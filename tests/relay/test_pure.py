@@ -251,15 +251,15 @@ def test_the_past_comes_first_then_the_gap_then_the_present() -> None:
     order = Order(10, count)
     order.begin(since=NOW - timedelta(seconds=9))
     order.hold(until=105.0)
-    order.add(anomaly(3))
-    order.add(StatsUpdate({"total_logs": 6}))
+    order.add(anomaly(3), now=NOW)
+    order.add(StatsUpdate({"total_logs": 6}), now=NOW)
     order.release_if_due(104.9, now=NOW)
     assert (list(order.ready), order.holds) == ([], True)
     order.fill([anomaly(1), StatsUpdate({"total_logs": 5}), anomaly(2)], complete=True, now=NOW)
     gap = Gap(since=NOW - timedelta(seconds=9), until=NOW, recovered=2, complete=True)
     assert list(order.ready) == [anomaly(1), anomaly(2), gap, anomaly(3), StatsUpdate({"total_logs": 6})]
     assert (order.holds, order.since, order.held_until) == (False, None, math.inf)
-    order.add(anomaly(4))
+    order.add(anomaly(4), now=NOW)
     assert order.ready[-1] == anomaly(4)
 
 
@@ -269,14 +269,27 @@ def test_the_gap_is_told_before_the_present_also_when_the_past_is_late(limit: in
     order = Order(limit, count)
     order.begin(since=NOW - timedelta(seconds=9))
     order.hold(until=105.0)
-    order.add(anomaly(3))
-    order.add(anomaly(4))
+    order.add(anomaly(3), now=NOW)
+    order.add(anomaly(4), now=NOW)
     order.release_if_due(at, now=NOW)
     gap = Gap(since=NOW - timedelta(seconds=9), until=NOW, recovered=0, complete=False)
     assert list(order.ready) == [gap, anomaly(3), anomaly(4)]
     order.ready.clear()
     order.fill([anomaly(1), StatsUpdate({"total_logs": 5})], complete=True, now=NOW)
     assert list(order.ready) == [anomaly(1)]  # no gap again, and no figures that may be older than the stream's
+
+
+def test_what_comes_before_the_past_could_be_asked_for_tells_the_gap() -> None:
+    """While the stream cannot be had the feed is polled, and polls give events without a connection."""
+    order = Order(10, count)
+    order.begin(since=NOW - timedelta(seconds=9))
+    order.add(anomaly(3), now=NOW)
+    gap = Gap(since=NOW - timedelta(seconds=9), until=NOW, recovered=0, complete=False)
+    assert list(order.ready) == [gap, anomaly(3)]
+    order.hold(until=105.0)
+    order.add(anomaly(4), now=NOW)
+    order.fill([anomaly(2)], complete=True, now=NOW)
+    assert list(order.ready) == [gap, anomaly(3), anomaly(2), anomaly(4)]
 
 
 def test_without_a_gap_none_is_told() -> None:

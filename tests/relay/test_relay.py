@@ -13,7 +13,7 @@ import pytest
 
 from realtime_client import ClientConfig, ConfigError, Gap
 from realtime_client.relay import Relay, RelayMetrics, RelayState
-from realtime_client.testing import FakeServer
+from realtime_client.testing import FakeServer, refuse
 from tests.client.recording import Record, Stopwatch, alert, anomaly, numbers, own_threads, stats
 from tests.faults.proxy import BOTH, FaultProxy, Toxics
 from tests.relay.load import Reader
@@ -284,6 +284,22 @@ def test_a_feed_out_of_reach_is_left_to_others(url: str, make_relay: MakeRelay, 
     wait_active(other)
     assert lonely.wait_for(RelayState.STANDBY, PATIENCE)
     assert "cannot connect" in str(lonely.health()["last_error"])
+
+
+@pytest.mark.parametrize(("refuses", "pause"), [(True, 60.0), (False, 2.0)], ids=["refused", "nobody there"])
+def test_a_feed_that_refuses_is_not_asked_again_and_again(  # noqa: PLR0917
+    refuses: bool, pause: float, server: FakeServer, url: str, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "realtime_client.relay")
+    server.then = [refuse(401)]
+    where = server.url if refuses else f"ws://127.0.0.1:{free_port()}/ws"
+    relay = make_relay(ClientConfig(where, max_reconnect_attempts=0), url)
+    relay.start()
+    assert relay.wait_for(RelayState.STANDBY, PATIENCE)
+    assert relay.stop()  # at once: a pause is no reason to wait
+    said: list[Any] = [record.__dict__["relay"] for record in caplog.records if "relay" in record.__dict__]
+    assert [facts["retry_in"] for facts in said if facts["what"].startswith("the feed is out of reach")] == [pause]
+    assert len(server.attempts) == refuses
 
 
 def test_the_feed_is_held_back_while_redis_is_away(
