@@ -341,6 +341,22 @@ def test_stop_is_prompt_while_redis_is_away(hole: bool, make_relay: MakeRelay) -
         assert took.seconds < 1.0
 
 
+def test_stop_keeps_to_its_time_while_redis_does_not_answer(
+    server: FakeServer, redis_server: RedisServer, stream: str, make_relay: MakeRelay
+) -> None:
+    with FaultProxy(redis_server.port) as proxy:
+        relay = make_relay(server.url, redis_server.url(stream, port=proxy.port), lease=60.0)
+        relay.start()
+        wait_active(relay)
+        server.wait_for_connection()
+        proxy.set(Toxics(black_hole=True), *BOTH)
+        server.send(anomaly(1))
+        with Stopwatch() as took:
+            assert relay.stop(4.0)
+        assert took.seconds < 4.0
+        assert relay.state is RelayState.STOPPED
+
+
 def test_logs_say_the_same_as_words_and_as_data(
     server: FakeServer, url: str, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
 ) -> None:
