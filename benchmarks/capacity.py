@@ -1,11 +1,13 @@
 """One relay and many readers: what an event costs Redis, the relay and the readers, and what a large site would need.
 
 Every reader is a process of its own with one client. At each number of readers there are two runs: events at an even
-pace, for the latency, and then as many as can be had at once, for the rate and the cost. Afterwards the figures are
-carried on, by arithmetic alone, to sites that cannot be measured here.
+pace, for the latency, and then as many as can be had at once, for the rate and the cost. With --linger there is an even
+pace for each time that the relay is to let events gather. Afterwards the figures are carried on, by arithmetic alone,
+to sites that cannot be measured here.
 
-usage: python -m benchmarks.capacity [--levels 1,4,16,64] [--rounds 1] [--quick] [--json F] [--add] [--docs] [--from F]
-       python -m benchmarks.capacity read PORT PACED FLOOD   one reader
+usage: python -m benchmarks.capacity [--levels 1,4,16,64] [--linger 0,0.01] [--rounds 1] [--quick] [--json F] [--docs]
+                                     [--from F]
+       python -m benchmarks.capacity read PORT STREAM=COUNT ...   one reader
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from realtime_client import Event, RealtimeClient, StatsUpdate
 PAGE = ROOT / "docs" / "capacity.md"
 DATA = ROOT / "docs" / "capacity.json"
 LEVELS = (1, 4, 16, 64)
+LINGERS = (0.0,)
+"""Seconds that the relay lets paced events gather."""
 RATE = 100
 """Paced events a second. Each is a batch of its own there, which is the dearest way for all."""
 PACED = 600
@@ -48,10 +52,10 @@ PATIENCE = 150.0
 # One reader
 
 
-def read(port: int, paced: int, flood: int) -> None:
-    """Follow both streams, one after the other; a line of JSON for each."""
-    for stream, count in (("paced", paced), ("flood", flood)):
-        print(json.dumps(follow(f"redis://127.0.0.1:{port}/0?stream={stream}", count)), flush=True)
+def read(port: int, streams: Sequence[str]) -> None:
+    """Follow the streams, one after the other; a line of JSON for each."""
+    for stream, _, count in (text.partition("=") for text in streams):
+        print(json.dumps(follow(f"redis://127.0.0.1:{port}/0?stream={stream}", int(count))), flush=True)
         sys.stdin.readline()  # so that nobody starts the next while others are still counting
 
 
@@ -102,30 +106,55 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 # One level
 
 
-def measure(levels: Sequence[int], rounds: int, *, paced: int = PACED, events: int = EVENTS) -> list[Run]:
+def measure(
+    levels: Sequence[int], rounds: int, *, lingers: Sequence[float] = LINGERS, paced: int = PACED, events: int = EVENTS
+) -> list[Run]:
     """Every number of readers in turn."""
     runs = []
     for number in range(rounds):
         for readers in levels:
             begin = time.monotonic()
             flood = max(1000, min(events, DELIVERIES // readers))
-            runs += [{"round": number, **run} for run in level(readers, paced, flood)]
+            feeds = [Feed("paced", paced, ("stats", paced, "--pace", RATE), linger) for linger in lingers]
+            feeds.append(Feed("flood", flood, ("anomalies", flood, "--distinct")))
+            runs += [{"round": number, **run} for run in level(readers, feeds)]
             sys.stderr.write(f"{readers} readers: {time.monotonic() - begin:.0f} s\n")
     return runs
 
 
-def level(readers: int, paced: int, flood: int) -> list[Run]:
-    """So many readers, paced and not."""
-    feeds = {"paced": ("stats", paced, "--pace", RATE), "flood": ("anomalies", flood, "--distinct")}
+@attrs.frozen
+class Feed:
+    """What one run relays.
+
+    Attributes:
+        name: ``"paced"`` or ``"flood"``.
+        events: How many.
+        arguments: Of the server.
+        linger: Of the relay.
+    """
+
+    name: str
+    events: int
+    arguments: tuple[object, ...]
+    linger: float = 0.0
+
+
+def level(readers: int, feeds: Sequence[Feed]) -> list[Run]:
+    """So many readers, and one feed after the other."""
+    streams = [f"{feed.name}-{number}" for number, feed in enumerate(feeds)]
     with ExitStack() as stack:
         port = stack.enter_context(redis_server())
-        group = [stack.enter_context(start("capacity", "read", port, paced, flood)) for _ in range(readers)]
+        counts = [f"{stream}={feed.events}" for stream, feed in zip(streams, feeds, strict=True)]
+        group = [stack.enter_context(start("capacity", "read", port, *counts)) for _ in range(readers)]
         for process in group:
             stack.callback(process.kill)
-        return [{"feed": name, "readers": readers, **one(port, name, feed, group)} for name, feed in feeds.items()]
+        return [
+            {"feed": feed.name, "linger": feed.linger, "readers": readers, **one(port, stream, feed, group)}
+            for stream, feed in zip(streams, feeds, strict=True)
+        ]
 
 
-def one(port: int, stream: str, feed: tuple[object, ...], group: list[Popen[str]]) -> Run:
+def one(port: int, stream: str, feed: Feed, group: list[Popen[str]]) -> Run:
     """One feed, from the start of the relay to the last reader's last event."""
     for process in group:
         read_line(process)  # READY
@@ -133,8 +162,8 @@ def one(port: int, stream: str, feed: tuple[object, ...], group: list[Popen[str]
         client = stack.enter_context(redis.Redis(port=port))
         store = psutil.Process(client.info("server")["process_id"])
         before, redis_cpu = client.info(), cpu_of(store)
-        url = stack.enter_context(server("firehose", *feed))
-        relay = stack.enter_context(start("redis_peers", "relay", port, stream, url))
+        url = stack.enter_context(server("firehose", *feed.arguments))
+        relay = stack.enter_context(start("redis_peers", "relay", port, stream, url, feed.linger))
         stack.callback(relay.kill)
         read_line(relay)  # READY
         relay_cpu = cpu_of(psutil.Process(relay.pid))
@@ -147,7 +176,7 @@ def one(port: int, stream: str, feed: tuple[object, ...], group: list[Popen[str]
         process.stdin.write("\n")
         process.stdin.flush()
     return {
-        "events": feed[1],
+        "events": feed.events,
         "seconds": max(one["last"] for one in told) - min(one["first"] for one in told),
         "gaps": sum(one["gaps"] for one in told),
         "p50": statistics.median(one["p50"] for one in told),
@@ -203,19 +232,29 @@ def figures(runs: Sequence[Run]) -> str:
 
 
 def latencies(runs: Sequence[Run]) -> str:
-    """The paced runs."""
+    """The paced runs: a row for each number of readers, and for each of several times that events gathered."""
+    paced = select(runs, feed="paced")
+    lingers = sorted({linger(run) for run in paced})
     rows = []
-    for readers in values(runs, "readers"):
-        here = select(runs, feed="paced", readers=readers)
-        rows.append(
-            (
-                readers,
-                f"{median(here, 'p50'):.1f}",
-                f"{median(here, 'p99'):.1f}",
-                *(f"{100 * median(here, share(who)):.1f} %" for who in ("redis cpu", "relay cpu", "reader cpu")),
+    for readers in values(paced, "readers"):
+        for seconds in lingers:
+            here = [run for run in select(paced, readers=readers) if linger(run) == seconds]
+            rows.append(
+                (
+                    readers,
+                    *([f"{seconds * 1000:g}"] if len(lingers) > 1 else []),
+                    f"{median(here, 'p50'):.1f}",
+                    f"{median(here, 'p99'):.1f}",
+                    *(f"{100 * median(here, share(who)):.1f} %" for who in ("redis cpu", "relay cpu", "reader cpu")),
+                )
             )
-        )
-    return table(("readers", "p50 ms", "p99 ms", "Redis, of a core", "relay", "each reader"), rows, words=0)
+    gathered = ["gathered for, ms"] if len(lingers) > 1 else []
+    return table(("readers", *gathered, "p50 ms", "p99 ms", "Redis, of a core", "relay", "each reader"), rows, words=0)
+
+
+def linger(run: Run) -> float:
+    """How long the relay let events gather."""
+    return float(run.get("linger", 0.0))
 
 
 def memory(runs: Sequence[Run]) -> str:
@@ -278,7 +317,7 @@ def costs(runs: Sequence[Run]) -> Costs:
     of a batch in which every event came alone: where it was there before the next one was sent.
     """
     flood = select(runs, feed="flood")
-    alone = [run for run in select(runs, feed="paced") if run["p50"] < 1000 / RATE]
+    alone = [run for run in select(runs, feed="paced") if run["p50"] < 1000 / RATE and not linger(run)]
     append, delivery = line(flood)
     append_alone, delivery_alone = line(alone)
     relay, reader = (median(flood, per_event(who)) / 1e6 for who in ("relay cpu", "reader cpu"))
@@ -420,12 +459,17 @@ def sections(result: dict[str, Any]) -> dict[str, str]:
 def main() -> None:
     """Measure, show, keep."""
     if sys.argv[1:2] == ["read"]:
-        read(*map(int, sys.argv[2:]))
+        read(int(sys.argv[2]), sys.argv[3:])
         return
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.capacity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--levels", default=",".join(map(str, LEVELS)), help="numbers of readers (%(default)s)")
+    parser.add_argument(
+        "--linger",
+        default=",".join(f"{seconds:g}" for seconds in LINGERS),
+        help="seconds that the relay lets paced events gather (%(default)s)",
+    )
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="few events: a look")
     parser.add_argument("--json", type=Path, metavar="F", help="write all runs")
@@ -443,7 +487,8 @@ def main() -> None:
         with redis_server() as port, redis.Redis(port=port) as client:
             version = client.info("server")["redis_version"]
         result = {"machine": machine(), "redis": version}
-        result["runs"] = measure(levels, arguments.rounds, **amounts)
+        lingers = [float(seconds) for seconds in arguments.linger.split(",")]
+        result["runs"] = measure(levels, arguments.rounds, lingers=lingers, **amounts)
     lines = ",\n".join(f"  {json.dumps(run)}" for run in result["runs"])
     head = ",\n".join(f" {json.dumps(key)}: {json.dumps(result[key])}" for key in ("machine", "redis"))
     text = "{\n" + head + ',\n "runs": [\n' + lines + "\n ]\n}\n"

@@ -2,7 +2,7 @@
 
 usage: python -m benchmarks.redis_peers write PORT STREAM COUNT
        python -m benchmarks.redis_peers read PORT STREAM COUNT
-       python -m benchmarks.redis_peers relay PORT STREAM FEED
+       python -m benchmarks.redis_peers relay PORT STREAM FEED [LINGER]
        python -m benchmarks.redis_peers follow PORT STREAM COUNT
 prints: READY, once it can begin; those who read then print one JSON object: events, seconds, cpu
 """
@@ -57,10 +57,11 @@ def read(port: int, stream: str, count: int) -> None:
     tell(seen, first, cpu)
 
 
-def relay(port: int, stream: str, feed: str) -> None:
+def relay(port: int, stream: str, feed: str, linger: float) -> None:
     """Our relay, as the command runs it; ends when its input does."""
     sys.setswitchinterval(TURN)
-    with Relay(feed, f"redis://127.0.0.1:{port}/0?stream={stream}", maxlen=MAXLEN, lease=30.0) as running:
+    url = f"redis://127.0.0.1:{port}/0?stream={stream}"
+    with Relay(feed, url, maxlen=MAXLEN, lease=30.0, linger=linger) as running:
         running.wait_for(RelayState.ACTIVE, 30)
         print("READY", flush=True)
         sys.stdin.readline()
@@ -96,9 +97,12 @@ def tell(events: int, first: float, cpu: float) -> None:
 
 def main() -> None:
     """Do what the command line says."""
-    what, port, stream, last = sys.argv[1:]
-    work: Any = {"write": write, "read": read, "relay": relay, "follow": follow}[what]
-    work(int(port), stream, last if what == "relay" else int(last))
+    what, port, stream, last, *more = sys.argv[1:]
+    if what == "relay":
+        relay(int(port), stream, last, float(more[0]) if more else 0.0)
+    else:
+        work: Any = {"write": write, "read": read, "follow": follow}[what]
+        work(int(port), stream, int(last))
 
 
 if __name__ == "__main__":

@@ -50,6 +50,9 @@ class Reading:
     limit: int
 
 
+Read = Callable[[Reading], float | Mapping[str, float] | None]
+
+
 @attrs.frozen
 class Measure:
     """One metric.
@@ -68,7 +71,7 @@ class Measure:
     kind: Kind
     unit: str
     description: str
-    read: Callable[[Reading], float | Mapping[str, float] | None]
+    read: Read
     label: str = ""
     attribute: str = ""
 
@@ -119,6 +122,15 @@ def _last_message(reading: Reading) -> float | None:
     return None if status.last_message_at is None else status.last_message_at.timestamp()
 
 
+def _limit(reading: Reading) -> float:
+    return reading.limit
+
+
+def _failures(reading: Reading) -> float:
+    status: ConnectionStatus = reading.status
+    return status.reconnect_attempts
+
+
 def _state(reading: Reading) -> dict[str, float]:
     return _one_of(reading.status if isinstance(reading.status, enum.Enum) else reading.status.state)
 
@@ -127,188 +139,136 @@ def _transport(reading: Reading) -> dict[str, float]:
     return _one_of(reading.status.transport)
 
 
-def _client(name: str, kind: Kind, unit: str, field: str, description: str) -> Measure:
-    """One that is a field of the reading."""
-    return Measure(f"realtime_client.{name}", kind, unit, description, attrgetter(field))
+def _client(name: str, kind: Kind, unit: str, read: str | Read, description: str, *labels: str) -> Measure:
+    return Measure(f"realtime_client.{name}", kind, unit, description, _reader(read), *labels)
 
 
-def _relay(name: str, kind: Kind, unit: str, field: str, description: str) -> Measure:
-    """One that is a field of the reading."""
-    return Measure(f"realtime_relay.{name}", kind, unit, description, attrgetter(field))
+def _relay(name: str, kind: Kind, unit: str, read: str | Read, description: str, *labels: str) -> Measure:
+    return Measure(f"realtime_relay.{name}", kind, unit, description, _reader(read), *labels)
 
+
+def _reader(read: str | Read) -> Read:
+    """What takes a figure from a reading; the name of a field of its metrics stands for that."""
+    return attrgetter(f"metrics.{read}") if isinstance(read, str) else read
+
+
+COUNTER, SUM, PEAK = Kind
+REASON = "reason", "realtime_client.drop.reason"
 
 CLIENT = (
+    _client("received.events", COUNTER, "{event}", "received", "Events decoded and handed to the callbacks' buffer."),
+    _client("delivered.events", COUNTER, "{event}", "delivered", "Events taken out of it for the callbacks."),
     _client(
-        "received.events",
-        Kind.COUNTER,
+        "dropped.events",
+        COUNTER,
         "{event}",
-        "metrics.received",
-        "Events decoded and handed to the callbacks' buffer.",
-    ),
-    _client(
-        "delivered.events", Kind.COUNTER, "{event}", "metrics.delivered", "Events taken out of it for the callbacks."
-    ),
-    Measure(
-        "realtime_client.dropped.events",
-        Kind.COUNTER,
-        "{event}",
-        "Events that never reached callbacks, by reason: drop_oldest, drop_newest, closed.",
         _dropped,
-        "reason",
-        "realtime_client.drop.reason",
+        "Events that never reached callbacks, by reason: drop_oldest, drop_newest, closed.",
+        *REASON,
     ),
-    _client("waiting.events", Kind.SUM, "{event}", "metrics.waiting", "Events that wait for callbacks now."),
-    _client("waiting.peak", Kind.PEAK, "{event}", "metrics.queue_high_water", "The most events that ever waited."),
-    _client("waiting.limit", Kind.SUM, "{event}", "limit", "Events that may wait: max_pending_events."),
-    Measure(
-        "realtime_client.side_buffers.dropped.events",
-        Kind.COUNTER,
+    _client("waiting.events", SUM, "{event}", "waiting", "Events that wait for callbacks now."),
+    _client("waiting.peak", PEAK, "{event}", "queue_high_water", "The most events that ever waited."),
+    _client("waiting.limit", SUM, "{event}", _limit, "Events that may wait: max_pending_events."),
+    _client(
+        "side_buffers.dropped.events",
+        COUNTER,
         "{event}",
+        _side_dropped,
         "Events that callbacks with own_thread=True and iterators never got, by reason; also those that were left when "
         "they ended.",
-        _side_dropped,
-        "reason",
-        "realtime_client.drop.reason",
+        *REASON,
     ),
-    Measure(
-        "realtime_client.side_buffers.waiting.events",
-        Kind.SUM,
+    _client(
+        "side_buffers.waiting.events",
+        SUM,
         "{event}",
-        "Events that wait for callbacks with own_thread=True and for iterators.",
         _side_waiting,
+        "Events that wait for callbacks with own_thread=True and for iterators.",
     ),
+    _client("malformed.messages", COUNTER, "{message}", "malformed", "Messages that could not be understood."),
+    _client("duplicate.logs", COUNTER, "{log}", "duplicates", "Logs that were seen before within dedup_window."),
     _client(
-        "malformed.messages", Kind.COUNTER, "{message}", "metrics.malformed", "Messages that could not be understood."
-    ),
-    _client(
-        "duplicate.logs", Kind.COUNTER, "{log}", "metrics.duplicates", "Logs that were seen before within dedup_window."
-    ),
-    Measure(
-        "realtime_client.connection.status",
-        Kind.SUM,
+        "connection.status",
+        SUM,
         "{client}",
-        "1 for the state of the connection, 0 for the other states.",
         _state,
+        "1 for the state of the connection, 0 for the other states.",
         "state",
         "realtime_client.connection.state",
     ),
-    Measure(
-        "realtime_client.source.status",
-        Kind.SUM,
+    _client(
+        "source.status",
+        SUM,
         "{client}",
-        "1 for where events come from at the moment, 0 for the other sources.",
         _transport,
+        "1 for where events come from at the moment, 0 for the other sources.",
         "transport",
         "realtime_client.transport",
     ),
-    _client("connections", Kind.COUNTER, "{connection}", "metrics.connects", "Connections established."),
+    _client("connections", COUNTER, "{connection}", "connects", "Connections established."),
+    _client("reconnections", COUNTER, "{connection}", "reconnects", "Connections established after an earlier one."),
+    _client("failed.attempts", COUNTER, "{attempt}", "failed_attempts", "Attempts that failed."),
+    _client("consecutive.failures", PEAK, "{attempt}", _failures, "Failed attempts in a row; 0 when connected."),
     _client(
-        "reconnections",
-        Kind.COUNTER,
-        "{connection}",
-        "metrics.reconnects",
-        "Connections established after an earlier one.",
-    ),
-    _client("failed.attempts", Kind.COUNTER, "{attempt}", "metrics.failed_attempts", "Attempts that failed."),
-    _client(
-        "consecutive.failures",
-        Kind.PEAK,
-        "{attempt}",
-        "status.reconnect_attempts",
-        "Failed attempts in a row; 0 when connected.",
-    ),
-    Measure(
-        "realtime_client.last_message.timestamp",
-        Kind.PEAK,
+        "last_message.timestamp",
+        PEAK,
         "s",
-        "When the last bytes were heard from the feed, as Unix time.",
         _last_message,
+        "When the last bytes were heard from the feed, as Unix time.",
     ),
-    _client("polls", Kind.COUNTER, "{poll}", "metrics.polls", "Polls answered."),
-    _client("heartbeats", Kind.COUNTER, "{heartbeat}", "metrics.heartbeats", "Heartbeats sent."),
+    _client("polls", COUNTER, "{poll}", "polls", "Polls answered."),
+    _client("heartbeats", COUNTER, "{heartbeat}", "heartbeats", "Heartbeats sent."),
+    _client("heartbeat.latency", PEAK, "s", "latency", "Time between the last answered heartbeat and its answer."),
     _client(
-        "heartbeat.latency",
-        Kind.PEAK,
-        "s",
-        "metrics.latency",
-        "Time between the last answered heartbeat and its answer.",
-    ),
-    Measure(
-        "realtime_client.network.io",
-        Kind.COUNTER,
+        "network.io",
+        COUNTER,
         "By",
-        "Bytes read from and written to connections, after the handshakes.",
         _bytes,
+        "Bytes read from and written to connections, after the handshakes.",
         "direction",
         "network.io.direction",
     ),
-    _client("sent.messages", Kind.COUNTER, "{message}", "metrics.messages_sent", "Messages sent by send()."),
-    _client("callback.calls", Kind.COUNTER, "{call}", "metrics.callbacks", "Callbacks called on the dispatcher."),
-    _client("callback.errors", Kind.COUNTER, "{error}", "metrics.callback_errors", "Callbacks that raised."),
-    _client("callback.time", Kind.COUNTER, "s", "metrics.callback_time", "Time spent in callbacks on the dispatcher."),
+    _client("sent.messages", COUNTER, "{message}", "messages_sent", "Messages sent by send()."),
+    _client("callback.calls", COUNTER, "{call}", "callbacks", "Callbacks called on the dispatcher."),
+    _client("callback.errors", COUNTER, "{error}", "callback_errors", "Callbacks that raised."),
+    _client("callback.time", COUNTER, "s", "callback_time", "Time spent in callbacks on the dispatcher."),
 )
 """What is measured of a client."""
 
 RELAY = (
-    Measure(
-        "realtime_relay.status",
-        Kind.SUM,
+    _relay(
+        "status",
+        SUM,
         "{relay}",
-        "1 for the state of the relay, 0 for the other states.",
         _state,
+        "1 for the state of the relay, 0 for the other states.",
         "state",
         "realtime_relay.state",
     ),
-    _relay(
-        "upstream.connected",
-        Kind.SUM,
-        "{connection}",
-        "metrics.upstream_connected",
-        "1 while the relay is connected to the feed.",
-    ),
-    _relay("terms", Kind.COUNTER, "{term}", "metrics.terms", "How often the relay became active."),
-    _relay(
-        "lease.remaining",
-        Kind.PEAK,
-        "s",
-        "metrics.lease_left",
-        "Time in which it may still publish without a renewal.",
-    ),
-    _relay("lease.renewals", Kind.COUNTER, "{renewal}", "metrics.renewals", "Leases renewed."),
-    _relay(
-        "lease.fence", Kind.PEAK, "{term}", "metrics.fence", "The fencing number of the relay's present or last term."
-    ),
+    _relay("upstream.connected", SUM, "{connection}", "upstream_connected", "1 while it is connected to the feed."),
+    _relay("terms", COUNTER, "{term}", "terms", "How often the relay became active."),
+    _relay("lease.remaining", PEAK, "s", "lease_left", "Time in which it may still publish without a renewal."),
+    _relay("lease.renewals", COUNTER, "{renewal}", "renewals", "Leases renewed."),
+    _relay("lease.fence", PEAK, "{term}", "fence", "The fencing number of the relay's present or last term."),
     _relay(
         "refused.writes",
-        Kind.COUNTER,
+        COUNTER,
         "{write}",
-        "metrics.refused",
+        "refused",
         "Appends and snapshots that Redis refused because the lease was over.",
     ),
-    _relay("appended.events", Kind.COUNTER, "{event}", "metrics.appended", "Events appended to the stream."),
-    _relay("appends", Kind.COUNTER, "{append}", "metrics.batches", "Appends of one or more entries."),
-    _relay("appended.data", Kind.COUNTER, "By", "metrics.bytes", "Bytes of the entries appended."),
-    _relay("stream.position", Kind.PEAK, "{entry}", "metrics.seq", "The number of the last entry."),
-    _relay("beats", Kind.COUNTER, "{entry}", "metrics.beats", "Entries that say nothing but that the feed lives."),
-    _relay("gaps", Kind.COUNTER, "{gap}", "metrics.gaps", "Gaps told to readers."),
-    _relay(
-        "duplicate.logs",
-        Kind.COUNTER,
-        "{log}",
-        "metrics.duplicates",
-        "Logs that were not appended because they were before.",
-    ),
-    _relay("snapshots", Kind.COUNTER, "{snapshot}", "metrics.snapshots", "Snapshots written."),
-    _relay("waiting.events", Kind.SUM, "{event}", "metrics.waiting", "Events that wait to be appended."),
-    _relay("waiting.peak", Kind.PEAK, "{event}", "metrics.waiting_high_water", "The most events that ever waited."),
-    _relay("waiting.limit", Kind.SUM, "{event}", "limit", "Events that may wait: max_pending_events."),
-    _relay("redis.connections", Kind.COUNTER, "{connection}", "metrics.redis_connects", "Connections to Redis."),
-    _relay(
-        "redis.errors",
-        Kind.COUNTER,
-        "{error}",
-        "metrics.redis_errors",
-        "Connections to Redis that failed or ended.",
-    ),
+    _relay("appended.events", COUNTER, "{event}", "appended", "Events appended to the stream."),
+    _relay("appends", COUNTER, "{append}", "batches", "Appends of one or more entries."),
+    _relay("appended.data", COUNTER, "By", "bytes", "Bytes of the entries appended."),
+    _relay("stream.position", PEAK, "{entry}", "seq", "The number of the last entry."),
+    _relay("beats", COUNTER, "{entry}", "beats", "Entries that say nothing but that the feed lives."),
+    _relay("gaps", COUNTER, "{gap}", "gaps", "Gaps told to readers."),
+    _relay("duplicate.logs", COUNTER, "{log}", "duplicates", "Logs that were not appended because they were before."),
+    _relay("snapshots", COUNTER, "{snapshot}", "snapshots", "Snapshots written."),
+    _relay("waiting.events", SUM, "{event}", "waiting", "Events that wait to be appended."),
+    _relay("waiting.peak", PEAK, "{event}", "waiting_high_water", "The most events that ever waited."),
+    _relay("waiting.limit", SUM, "{event}", _limit, "Events that may wait: max_pending_events."),
+    _relay("redis.connections", COUNTER, "{connection}", "redis_connects", "Connections to Redis."),
+    _relay("redis.errors", COUNTER, "{error}", "redis_errors", "Connections to Redis that failed or ended."),
 )
 """What is measured of a relay."""

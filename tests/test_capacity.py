@@ -20,15 +20,19 @@ from benchmarks.suite import Run
 @pytest.mark.timeout(120)
 def test_everybody_gets_everything(tmp_path: Path) -> None:
     path = tmp_path / "runs.json"
-    command = [sys.executable, "-m", "benchmarks.capacity", "--quick", "--levels", "1,3", "--json", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    command = [sys.executable, "-m", "benchmarks.capacity", "--quick", "--levels", "1,3", "--linger", "0,0.05"]
+    done = subprocess.run(
+        [*command, "--json", str(path)], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(path.read_text())
-    assert [(run["feed"], run["readers"], run["events"]) for run in result["runs"]] == [
-        ("paced", 1, 50),
-        ("flood", 1, 2000),
-        ("paced", 3, 50),
-        ("flood", 3, 2000),
+    assert [(run["feed"], run["linger"], run["readers"], run["events"]) for run in result["runs"]] == [
+        ("paced", 0.0, 1, 50),
+        ("paced", 0.05, 1, 50),
+        ("flood", 0.0, 1, 2000),
+        ("paced", 0.0, 3, 50),
+        ("paced", 0.05, 3, 50),
+        ("flood", 0.0, 3, 2000),
     ]
     for one in result["runs"]:
         assert one["gaps"] == 0
@@ -36,11 +40,15 @@ def test_everybody_gets_everything(tmp_path: Path) -> None:
         assert one["sent"] / one["readers"] / one["events"] > 50
         assert (0 < one["p50"] <= one["p99"]) == (one["feed"] == "paced")
     assert sections(result)["paper"] in done.stdout
+    assert "| readers | gathered for, ms | p50 ms |" in sections(result)["latencies"]
 
 
-def run(feed: str, readers: int, redis_cpu: float, others: tuple[float, float], p50: float = 1.0) -> Run:
+def run(
+    feed: str, readers: int, redis_cpu: float, others: tuple[float, float], *, p50: float = 1.0, linger: float = 0.0
+) -> Run:
     """A run of a thousand events."""
     return {
+        **{"linger": linger, "seconds": 10.0, "p99": 9.0},
         **{"feed": feed, "round": 0, "readers": readers, "events": 1000, "p50": p50, "sent": 400_000 * readers},
         **{"redis cpu": redis_cpu, "relay cpu": others[0], "reader cpu": others[1]},
     }
@@ -55,12 +63,23 @@ def test_costs_are_lines_through_what_was_measured() -> None:
             run("paced", 1, 0.123, (0.510, 0.312)),
             run("paced", 4, 0.183, (0.510, 0.312)),
             run("paced", 16, 0.300, (0.100, 0.100), p50=12.0),  # too slow: events came together
+            run("paced", 1, 0.020, (0.050, 0.030), linger=0.02),  # they came together by intention
+            run("paced", 4, 0.030, (0.050, 0.030), linger=0.02),
         ]
     )
     assert (found.append, found.delivery) == pytest.approx((3e-6, 2e-6))
     assert (found.append_batch, found.delivery_batch) == pytest.approx((100e-6, 18e-6))
     assert (found.relay, found.relay_batch) == pytest.approx((10e-6, 500e-6))
     assert (found.reader, found.reader_batch, found.size) == pytest.approx((12e-6, 300e-6, 400))
+
+
+def test_what_gathering_saves_is_shown_beside_what_it_costs() -> None:
+    runs = [run("paced", 4, 0.2, (0.5, 0.3)), run("paced", 4, 0.05, (0.1, 0.1), p50=21.0, linger=0.02)]
+    assert capacity.latencies(runs).splitlines()[2:] == [
+        "| 4 | 0 | 1.0 | 9.0 | 2.0 % | 5.0 % | 3.0 % |",
+        "| 4 | 20 | 21.0 | 9.0 | 0.5 % | 1.0 % | 1.0 % |",
+    ]
+    assert "gathered" not in capacity.latencies(runs[:1])
 
 
 COST = Costs(

@@ -76,25 +76,20 @@ class Verdict(enum.Enum):
     """What an entry is to a reader."""
 
     NEXT = "the one that follows"
-    KNOWN = "taken over before"
     STALE = "from a relay whose lease was over"
-    BROKEN = "not the one that follows: something is missing"
+    BROKEN = "not the one that follows: something is missing, or was lost and written anew"
 
 
 def judge(place: Place, entry: Entry) -> Verdict:
     """What an entry is to a reader who has come this far.
 
     A fencing number below the highest seen is refused, whatever else is true of the entry. A number that we have had
-    is known if the same relay gave it; from a later one it means that the numbering has begun anew, after Redis lost
-    something.
+    comes only from a relay that does not know what we have read: Redis lost it, perhaps in a failover, and with it
+    perhaps the last fencing number, so that the same one may have been given again.
     """
     if entry.fence < place.fence:
         return Verdict.STALE
-    if entry.seq == place.seq + 1:
-        return Verdict.NEXT
-    if entry.seq <= place.seq and entry.fence == place.fence:
-        return Verdict.KNOWN
-    return Verdict.BROKEN
+    return Verdict.NEXT if entry.seq == place.seq + 1 else Verdict.BROKEN
 
 
 def read_entry(raw: Sequence[Any]) -> Entry | None:

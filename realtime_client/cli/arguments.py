@@ -15,6 +15,7 @@ from realtime_client.errors import ConfigError
 __all__ = [
     "amount",
     "count",
+    "delay",
     "moment",
     "number",
     "pattern",
@@ -59,6 +60,17 @@ def seconds(text: str) -> float:
         value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a number of seconds above 0")
+    return value
+
+
+def delay(text: str) -> float:
+    """A finite number of seconds, also 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a number of seconds of at least 0")
     return value
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from realtime_client import ClientConfig, ConfigError
-from realtime_client.cli.arguments import count, port, readable_file, seconds, token_file
+from realtime_client.cli.arguments import count, delay, port, readable_file, seconds, token_file
 from realtime_client.cli.exits import Exit, Failure, Terminated
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
@@ -56,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lease", type=seconds, default=5.0, metavar="S", help="longest time without a relay (default: %(default)g)"
     )
     parser.add_argument(
+        "--linger",
+        type=delay,
+        default=0.0,
+        metavar="S",
+        help="let events gather for so long and append them at once; saves work for Redis and readers "
+        "(default: %(default)g, at most a tenth of the lease)",
+    )
+    parser.add_argument(
         "--maxlen",
         type=count,
         default=100_000,
@@ -94,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
             _config(args.redis, args, token=args.redis_password_file),
             name=args.name,
             lease=args.lease,
+            linger=args.linger,
             maxlen=args.maxlen,
             snapshot_every=min(5_000, max(1, args.maxlen // 2)),
         )

@@ -26,6 +26,7 @@ from realtime_client.doctor.talk import ListeningSocket, Talk
 from realtime_client.errors import ConnectError, ConnectTimeout, HeartbeatTimeout, MalformedMessage
 from realtime_client.events import Event, Pong
 from realtime_client.redaction import show_url
+from realtime_client.transports.callables import Callables
 from realtime_client.transports.dialing import Dial
 from realtime_client.transports.errands import Abandoned, Errands, Raised
 from realtime_client.transports.opening import credentials, open_websocket
@@ -117,19 +118,10 @@ class Connection:
 
     def _ask(self, name: str, value: Any, rule: options.Rule) -> Any:
         """The value of an option that may be a callable of the user's."""
-        if not callable(value):
-            return value
         try:
-            answer = Errands().call(f"rtc-{self._config.name}-{name}", value, self._deadline)
-            if not callable(answer):
-                return rule.accept(answer)
+            return Callables(self._config.name).ask(name, value, rule, Errands(), self._deadline)
         except Abandoned:
             raise ConnectTimeout(f"the {name} callable does not return") from None
-        except Raised as raised:
-            raise ConnectError(f"the {name} callable raised {raised}") from None
-        except ValueError:
-            pass
-        raise ConnectError(f"the {name} callable did not return {rule.allowed}", retryable=False)
 
     def _look_up(self) -> Finding:
         with contextlib.suppress(ConnectError):  # which is for the next step to tell

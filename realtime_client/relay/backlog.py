@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from typing import Generic, TypeVar
 
+from realtime_client._runtime.clock import Clock
+
 __all__ = ["Backlog"]
 
 T = TypeVar("T")
@@ -16,12 +18,18 @@ class Backlog(Generic[T]):
 
     Args:
         limit: How many items.
+        linger: Seconds in which more may gather behind the first item before it is taken.
+        clock: The time; for tests.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, linger: float = 0.0, clock: Clock | None = None) -> None:
         self._limit = limit
+        self._linger = linger
+        self._clock = clock or Clock()
         self._items: deque[T] = deque()
         self._changed = threading.Condition(threading.Lock())  # guards everything here
+        self._first_at = 0.0  # when the first of those that wait came, or earlier
+        self._awaited = 0  # with how many items whoever takes wants to be woken
         self._open = True
         self._nudged = False
         self.high_water = 0
@@ -33,22 +41,35 @@ class Backlog(Generic[T]):
                 self._changed.wait()
             if not self._open:
                 return
+            if not self._items:
+                self._first_at = self._clock.monotonic()
             self._items.append(item)
             self.high_water = max(self.high_water, len(self._items))
-            if len(self._items) == 1:
+            if len(self._items) == self._awaited:
                 self._changed.notify_all()
 
     def take(self, most: int, timeout: float) -> list[T]:
-        """Take the oldest items, at most so many; waits for the first, and comes back with nothing when nudged."""
+        """Take the oldest items, at most so many; waits for the first, and then while more may gather.
+
+        It comes back when the time is up, and at once when nudged, with what there is.
+        """
         with self._changed:
-            if not self._items and not self._nudged:
-                self._changed.wait(max(0.0, timeout))
+            deadline = self._clock.monotonic() + timeout
+            self._wait_for(1, deadline)
+            if self._items:
+                self._wait_for(min(most, self._limit), min(deadline, self._first_at + self._linger))
             self._nudged = False
             was_full = len(self._items) >= self._limit
             taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
             if was_full:
                 self._changed.notify_all()
             return taken
+
+    def _wait_for(self, count: int, until: float) -> None:
+        self._awaited = count
+        while len(self._items) < count and not self._nudged and (left := until - self._clock.monotonic()) > 0:
+            self._clock.wait(self._changed, left)
+        self._awaited = 0
 
     def nudge(self) -> None:
         """Let whoever waits in `take` look around."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Iterable
+from collections import ChainMap, deque
+from collections.abc import Hashable, Iterable, Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,11 @@ from realtime_client.status import Gap, Transport
 from realtime_client.store import DashboardStore
 
 __all__ = ["Batch", "Ledger", "encode_event"]
+
+BATCH = 1000
+"""Entries of one append: Redis does nothing else meanwhile, for some milliseconds."""
+BATCH_BYTES = 1024 * 1024
+"""After how many bytes it ends earlier: a batch that did not fit through would be tried again for ever."""
 
 
 @attrs.frozen
@@ -73,6 +78,7 @@ class Ledger:
             alerts_limit=alerts_limit,
             dedup_window=dedup_window,
         )
+        self._alerts_limit = alerts_limit
         self._codec = Codec()
         self.duplicates = 0
         self.forget()
@@ -84,6 +90,7 @@ class Ledger:
         self.fence = 0
         self.last_id = NOWHERE
         self.store = self._new_store()
+        self._polled: deque[Hashable] = deque(maxlen=self._alerts_limit)  # alerts that polls have told first
         self.drop()
 
     # Writing
@@ -91,55 +98,56 @@ class Ledger:
     def drop(self) -> None:
         """Forget the batches of which it is not known whether they were written."""
         self.unconfirmed: deque[Batch] = deque()
-        self._on_the_way: dict[str, LogEntry] = {}
+        self._on_the_way: dict[Hashable, LogEntry | None] = {}  # logs by id; alerts have no log
 
-    def admit(self, items: Iterable[Event | Gap]) -> Batch | None:
-        """What of these is to be appended: without what is about the connection upstream, and without known logs.
+    def admit(self, waiting: deque[Event | Gap]) -> Batch | None:
+        """Take from the front what makes one batch, without what readers have; ``None`` if that leaves nothing.
 
         The batch is unconfirmed until `commit`, and the next one follows it.
         """
-        entries, events = self._select(items)
+        entries: list[tuple[bytes, bytes]] = []
+        events: list[Event] = []
+        size = 0
+        while waiting and len(entries) < BATCH and size < BATCH_BYTES:
+            item = waiting.popleft()
+            if isinstance(item, Gap):
+                entries.append((GAP, _encode_gap(item)))
+            elif self._is_new(item, self._on_the_way):
+                entries.append((EVENT, encode_event(item)))
+                events.append(item)
+            else:
+                self.duplicates += isinstance(item, NewAnomaly)
+                continue
+            size += len(entries[-1][1])
+            if isinstance(item, SystemAlert) and item.origin is Origin.POLL and item.timestamp is not None:
+                self._polled.append(_identity(item))
         return self._register(entries, events) if entries else None
 
     def count_new(self, events: Iterable[Event]) -> int:
         """How many of these would be appended."""
-        before = self.duplicates
-        found = len(self._select(events)[1])
-        self.duplicates = before
-        return found
+        known: ChainMap[Hashable, LogEntry | None] = ChainMap({}, self._on_the_way)
+        return sum(self._is_new(event, known) for event in events)
+
+    def _is_new(self, event: Event, known: MutableMapping[Hashable, LogEntry | None]) -> bool:
+        """Whether an event is to be appended; then it is one of the known from now on."""
+        if isinstance(event, NewAnomaly):
+            if self._knows(event.log, known):
+                return False
+            known[event.log.id] = event.log
+        elif isinstance(event, SystemAlert):
+            identity = _identity(event)
+            if event.origin is not Origin.POLL:
+                # The feed may say the same again, and mean it; but not what a poll has told before it could.
+                return identity not in self._polled
+            if identity in known or any(_identity(alert) == identity for alert in self.store.alerts):
+                return False
+            known[identity] = None
+        return not isinstance(event, (Pong, ConnectionEstablished))
 
     def _register(self, entries: list[tuple[bytes, bytes]], events: list[Event]) -> Batch:
         batch = Batch(self.unconfirmed[-1].last if self.unconfirmed else self.seq, tuple(entries), tuple(events))
         self.unconfirmed.append(batch)
-        for event in events:
-            if isinstance(event, NewAnomaly):
-                self._on_the_way[event.log.id] = event.log
         return batch
-
-    def _select(self, items: Iterable[Event | Gap]) -> tuple[list[tuple[bytes, bytes]], list[Event]]:
-        entries: list[tuple[bytes, bytes]] = []
-        events: list[Event] = []
-        mine: dict[str, LogEntry] = {}
-        alerts: set[tuple[Any, ...]] | None = None
-        for item in items:
-            if isinstance(item, Gap):
-                entries.append((GAP, _encode_gap(item)))
-                continue
-            if isinstance(item, NewAnomaly):
-                if self._knows(item.log, mine):
-                    self.duplicates += 1
-                    continue
-                mine[item.log.id] = item.log
-            elif isinstance(item, (Pong, ConnectionEstablished)):
-                continue
-            elif isinstance(item, SystemAlert) and item.origin is Origin.POLL:
-                if alerts is None:
-                    alerts = {_identity(alert) for alert in self.store.alerts}
-                if _identity(item) in alerts:
-                    continue
-            entries.append((EVENT, encode_event(item)))
-            events.append(item)
-        return entries, events
 
     def beat(self) -> Batch:
         """A sign of life."""
@@ -167,9 +175,9 @@ class Ledger:
         """The store, for new readers."""
         return msgspec.json.encode(encode_picture(self.store.picture()))
 
-    def _knows(self, log: LogEntry, mine: dict[str, LogEntry]) -> bool:
+    def _knows(self, log: LogEntry, known: Mapping[Hashable, LogEntry | None]) -> bool:
         remembered, held = self.store.find_log(log.id)
-        held = mine.get(log.id) or self._on_the_way.get(log.id, held)
+        held = known.get(log.id, held)
         if held is None:
             return remembered
         # The server may have changed it since (better causes, for instance): readers that show it shall show that. One
@@ -194,8 +202,7 @@ class Ledger:
     def replay(self, entries: Iterable[Entry]) -> None:
         """Take entries over, as a reader does."""
         for entry in entries:
-            verdict = judge(Place(seq=self.seq, fence=self.fence), entry)
-            if verdict in (Verdict.KNOWN, Verdict.STALE):
+            if judge(Place(seq=self.seq, fence=self.fence), entry) is Verdict.STALE:
                 continue
             self.seq, self.fence, self.last_id = entry.seq, entry.fence, entry.id
             if entry.kind == EVENT:
@@ -242,5 +249,6 @@ def _encode_gap(gap: Gap) -> bytes:
     return msgspec.json.encode({name: wire_value(value) for name, value in attrs.asdict(gap).items()})
 
 
-def _identity(alert: SystemAlert) -> tuple[Any, ...]:
+def _identity(alert: SystemAlert) -> Hashable:
+    """What stands for the id that an alert has not."""
     return alert.timestamp, alert.message, alert.severity

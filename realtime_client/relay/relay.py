@@ -6,11 +6,13 @@ the ledger. The upstream client's threads fill the backlog and nothing else. See
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import secrets
 import threading
 import time
-from collections import deque
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
@@ -19,21 +21,20 @@ from typing import Any, Self
 from realtime_client._core.backoff import delay_before
 from realtime_client._core.relay_stream import at_of
 from realtime_client.config import ClientConfig
-from realtime_client.errors import ConfigError, ConnectError, ConnectionLost, MalformedMessage, RealtimeError
-from realtime_client.events import Event, StatsUpdate
+from realtime_client.errors import ConnectError, ConnectionLost, MalformedMessage, RealtimeError
 from realtime_client.redaction import show_url
-from realtime_client.relay.ledger import Batch, Ledger
+from realtime_client.relay.ledger import BATCH, Batch, Ledger
+from realtime_client.relay.order import Order
+from realtime_client.relay.settings import Settings
 from realtime_client.relay.telemetry import RelayMetrics, RelayState
 from realtime_client.relay.upstream import Backfill, Connected, Item, Upstream
 from realtime_client.relay.writer import Held, LeaseLost, LeaseRefused, StreamWriter, Term
-from realtime_client.status import Gap
+from realtime_client.status import ConnectionState
 
 __all__ = ["Relay"]
 
 logger = logging.getLogger("realtime_client.relay")
 
-BATCH = 1000
-"""Events of one append: Redis does nothing else meanwhile, for some milliseconds."""
 TAKE = 4 * BATCH
 """Events that are appended without a look at anything else."""
 QUICKLY = ClientConfig(reconnect_delay=0.1, reconnect_delay_max=2.0)
@@ -55,13 +56,16 @@ GOODBYE = 1 / 5
 """Part of the lease that the closing handshake upstream may take: a term may just have begun."""
 LEAVING = 1.0
 """Seconds in which what was received is still appended, at the end."""
+PATIENCE = 3 / 4
+"""Part of the time for stopping that Redis has to answer."""
 
 
 class Relay:
     """Follows a feed and appends it to a Redis stream, from which any number of clients read.
 
     Any number of relays may run for one stream: one has a lease and is active, the others stand by and take over
-    within ``lease`` seconds of its end. Making a relay does no I/O and starts no thread.
+    within ``lease`` seconds of its end. Making a relay does no I/O and starts no thread. A relay that was started runs
+    until it is stopped, whether or not anybody holds it. In a process that was forked it is one that was never started.
 
     Args:
         upstream: The feed, a ``ws://`` or ``wss://`` URL or a `ClientConfig`. With ``polling_url`` or ``poller`` it is
@@ -69,6 +73,8 @@ class Relay:
         redis: The stream, ``redis://host:6379/0?stream=name`` or a `ClientConfig` with such a URL.
         name: Part of the threads' names and of log messages.
         lease: Seconds for which a relay is active without renewing, and so the longest that a takeover waits.
+        linger: Seconds for which more may gather behind an event before they are appended at once, at most a tenth of
+            ``lease``. Events come later by as much, and each append, which wakes every reader, has more of them.
         maxlen: About how many entries the stream keeps.
         snapshot_every: After how many entries the snapshot is written; at most half of ``maxlen``.
         beat_interval: Seconds without an event after which readers are told that the feed lives.
@@ -90,6 +96,7 @@ class Relay:
         *,
         name: str = "relay",
         lease: float = 5.0,
+        linger: float = 0.0,
         maxlen: int = 100_000,
         snapshot_every: int = 5_000,
         beat_interval: float = 10.0,
@@ -98,42 +105,42 @@ class Relay:
         alerts_limit: int = 100,
         dedup_window: int = 10_000,
     ) -> None:
-        self._upstream_config = _config(upstream, name)
-        redis_config = _config(redis, name)
-        _check(
-            (not self._upstream_config.is_redis, "upstream: a Redis URL is not allowed; allowed: ws:// or wss://"),
-            (redis_config.is_redis, "redis: only redis://... or rediss://... with ?stream=NAME is allowed"),
-            (0.1 <= lease <= 3600, f"lease: {lease!r} is not allowed; allowed: 0.1 to 3600 seconds"),
-            (
-                0 < beat_interval <= 3600,
-                f"beat_interval: {beat_interval!r} is not allowed; allowed: seconds above 0, up to 3600",
-            ),
-            (maxlen >= 1000, f"maxlen: {maxlen!r} is not allowed; allowed: a whole number of at least 1000"),
-            (
-                1 <= snapshot_every <= maxlen // 2,
-                f"snapshot_every: {snapshot_every!r} is not allowed; allowed: 1 to half of maxlen",
-            ),
-            (
-                min(max_pending_events, recent_logs_limit, alerts_limit, dedup_window) >= 1,
-                "max_pending_events, recent_logs_limit, alerts_limit, dedup_window: each is at least 1",
-            ),
+        self._settings = settings = Settings(
+            upstream=upstream,
+            redis=redis,
+            name=name,
+            lease=lease,
+            linger=linger,
+            maxlen=maxlen,
+            snapshot_every=snapshot_every,
+            beat_interval=beat_interval,
+            max_pending_events=max_pending_events,
+            recent_logs_limit=recent_logs_limit,
+            alerts_limit=alerts_limit,
+            dedup_window=dedup_window,
         )
-        self.name = name
-        self._redis_url = show_url(redis_config.url)
-        self._writer = StreamWriter(redis_config, lease=lease, maxlen=maxlen)
-        self._ledger = Ledger(recent_logs_limit=recent_logs_limit, alerts_limit=alerts_limit, dedup_window=dedup_window)
-        self._snapshot_every = snapshot_every
-        self._beat_interval = beat_interval
-        self.max_pending_events = max_pending_events
+        self.name = settings.name
+        self.max_pending_events = settings.max_pending_events
+        self._feed_url = show_url(settings.upstream.url)
+        self._redis_url = show_url(settings.redis.url)
+        self._set_up()
+        _relays.add(self)
+
+    def _set_up(self) -> None:
+        """As one that was never started: with a token of its own for the lease, and nothing in memory."""
+        settings = self._settings
+        self._writer = StreamWriter(settings.redis, lease=settings.lease, maxlen=settings.maxlen)
+        self._ledger = Ledger(
+            recent_logs_limit=settings.recent_logs_limit,
+            alerts_limit=settings.alerts_limit,
+            dedup_window=settings.dedup_window,
+        )
         # Of the relay's thread alone.
         self._upstream: Upstream | None = None
-        self._ready: deque[Event | Gap] = deque()  # to be appended next
-        self._held_back: list[Event | Gap] | None = None  # what the stream gives while the past is asked for
-        self._backfill_by = 0.0
+        self._order = Order(self.max_pending_events, self._ledger.count_new)
         self._snapshot_at = 0
         self._beat_at = 0.0
         self._attempt = 0
-        self._since: datetime | None = None  # of the gap before this term, until it is told
         self._counts = dict.fromkeys(COUNTERS, 0)
         # Shared with whoever asks.
         self._changed = threading.Condition(threading.Lock())  # guards _state, _error and _stopping
@@ -141,6 +148,11 @@ class Relay:
         self._error: str | None = None
         self._stopping = False
         self._thread: threading.Thread | None = None
+
+    def _after_fork(self) -> None:
+        """In a child process: the parent's relay is not ours, nor its lease, nor a byte on its connections."""
+        self._writer.disown()
+        self._set_up()
 
     # Life
 
@@ -158,12 +170,14 @@ class Relay:
         """Append what waits, write the snapshot, give the lease back and disconnect; blocks, from any thread.
 
         Args:
-            timeout: Seconds to wait for the end; ``None`` for 10.
+            timeout: Seconds to wait for the end; ``None`` for 10. A Redis that does not answer gets most of them; then
+                the connection is cut, and the lease runs out by itself.
 
         Returns:
             Whether it has ended in time.
         """
         limit = 10.0 if timeout is None else timeout
+        deadline = time.monotonic() + limit
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -175,10 +189,11 @@ class Relay:
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return True
-        thread.join(limit)
+        thread.join(limit * PATIENCE)
         if thread.is_alive():
             self._writer.abort()
-            thread.join(limit)
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive():
             self._log(logging.WARNING, "did not end in time", timeout=limit)
         return not thread.is_alive()
 
@@ -234,9 +249,9 @@ class Relay:
     def health(self) -> dict[str, Any]:
         """A small JSON-ready dict for health endpoints.
 
-        Keys: ``healthy`` (active and following the feed, or standing by), ``state``, ``fence``, ``seq``, ``waiting``,
-        ``lease_left`` (seconds), ``last_error`` (text or ``None``), ``upstream`` (`RealtimeClient.health`, or ``None``
-        while another relay is active).
+        Keys: ``healthy`` (standing by, or active while the feed is not declared to be out of reach), ``state``,
+        ``fence``, ``seq``, ``waiting``, ``lease_left`` (seconds), ``last_error`` (text or ``None``), ``upstream``
+        (`RealtimeClient.health`, or ``None`` while another relay is active).
         """
         metrics, upstream = self.metrics(), self._upstream
         with self._changed:
@@ -254,7 +269,7 @@ class Relay:
         }
 
     def __repr__(self) -> str:
-        return f"<Relay {self.name} {show_url(self._upstream_config.url)} -> {self._redis_url} {self.state.value}>"
+        return f"<Relay {self.name} {self._feed_url} -> {self._redis_url} {self.state.value}>"
 
     # The relay's thread
 
@@ -319,7 +334,7 @@ class Relay:
             self._log(logging.INFO, "standing by")
         self._enter(RelayState.STANDBY)
         # At the very moment at which the lease would end, and not much later than it may be given back.
-        self._pause(min(held.wait + 0.005, self._writer.lease.duration / 3))
+        self._pause(min(held.wait + 0.005, self._settings.lease / 3))
 
     def _lead(self, term: Term) -> None:
         fresh = self._begin(term)
@@ -327,13 +342,13 @@ class Relay:
         self._log(logging.INFO, "active", fence=term.fence, seq=self._ledger.seq, upstream_kept=not fresh)
         if fresh or self._upstream is None:
             self._close_upstream()
-            self._follow(since=at_of(term.id.partition(b"-")[0]) if self._ledger.seq else None)
+            self._follow(since=self._last_written(term))
         self._enter(RelayState.ACTIVE)
         with self._changed:
             self._error = None
         for batch in tuple(self._ledger.unconfirmed):
             self._append(batch)
-        self._beat_at = time.monotonic() + self._beat_interval
+        self._beat_at = time.monotonic() + self._settings.beat_interval
         upstream = self._upstream
         assert upstream is not None
         while not self._stopping:
@@ -343,10 +358,8 @@ class Relay:
             if upstream.hopeless:
                 self._step_down()
                 return
-            due = min(self._writer.lease.renew_at, self._beat_at)
-            if self._held_back is not None:
-                due = min(due, self._backfill_by)
-            self._sort(upstream.backlog.take(TAKE, due - now))
+            due = min(self._writer.lease.renew_at, self._beat_at, self._order.held_until)
+            self._put_in_order(upstream, upstream.backlog.take(TAKE, due - now))
             self._publish()
             if time.monotonic() >= self._beat_at:
                 self._beat(upstream)
@@ -394,58 +407,41 @@ class Relay:
         ledger.seq = max(ledger.seq, term.seq)
         ledger.epoch = ledger.epoch or term.epoch or secrets.token_hex(8).encode()
 
+    def _last_written(self, term: Term) -> datetime | None:
+        """When the last entry was written; ``None`` where there never was one."""
+        if not self._ledger.seq:
+            return None
+        milliseconds = term.id.partition(b"-")[0]
+        # The number without an entry: Redis has lost it. The newest log is the next best, or this moment.
+        return at_of(milliseconds) if int(milliseconds) else self._ledger.store.newest_timestamp() or datetime.now(UTC)
+
     def _follow(self, since: datetime | None) -> None:
         """Connect upstream; what was missed since is asked for when the connection stands."""
-        self._since = since
-        self._upstream = Upstream(self._upstream_config, self.max_pending_events)
+        self._order.begin(since=since)
+        self._upstream = Upstream(self._settings.upstream, self.max_pending_events, self._settings.linger)
         self._upstream.connect()
 
-    def _sort(self, items: list[Item]) -> None:
-        """Say what is appended next: while the past is asked for, the present waits."""
-        ready = self._ready
-        upstream = self._upstream
-        assert upstream is not None
+    def _put_in_order(self, upstream: Upstream, items: list[Item]) -> None:
+        order, now = self._order, datetime.now(UTC)
         for item in items:
             if isinstance(item, Connected):
-                self._log(logging.INFO, "following", feed=show_url(self._upstream_config.url))
-                timeout = self._upstream_config.backfill_timeout
+                self._log(logging.INFO, "following", feed=self._feed_url)
+                timeout = self._settings.upstream.backfill_timeout
                 if upstream.can_poll:
-                    self._held_back = []
-                    self._backfill_by = time.monotonic() + timeout
+                    order.hold(until=time.monotonic() + timeout)
                     upstream.backfill(self._ledger.store.newest_timestamp(), timeout)
                 else:
-                    ready += self._gap(recovered=0, complete=False)
+                    order.release(now=now)
             elif isinstance(item, Backfill):
-                # Figures are left to the stream where it has told some: either may be the older ones.
-                told = any(isinstance(held, StatsUpdate) for held in self._held_back or ())
-                events = [event for event in item.events if not (told and isinstance(event, StatsUpdate))]
-                recovered = self._ledger.count_new(events)
-                in_time = self._held_back is not None
-                ready += [*events, *self._gap(recovered=recovered, complete=item.complete and in_time)]
-                ready += self._held_back or []
-                self._held_back = None
-            elif self._held_back is not None:
-                self._held_back.append(item)
+                order.fill(item.events, complete=item.complete, now=now)
             else:
-                ready.append(item)
-        if self._held_back is not None and (
-            time.monotonic() >= self._backfill_by or len(self._held_back) >= self.max_pending_events
-        ):
-            ready += self._held_back
-            self._held_back = None
-
-    def _gap(self, *, recovered: int, complete: bool) -> list[Gap]:
-        """The gap between the last term and this one, if there was one before."""
-        since, self._since = self._since, None
-        if since is None:
-            return []
-        until = datetime.now(UTC)
-        return [Gap(since=min(since, until), until=until, recovered=recovered, complete=complete)]
+                order.add(item, now=now)
+        order.release_if_due(time.monotonic(), now=now)
 
     def _publish(self) -> None:
-        ready, writer = self._ready, self._writer
+        ready, writer = self._order.ready, self._writer
         while ready:
-            batch = self._ledger.admit([ready.popleft() for _ in range(min(BATCH, len(ready)))])
+            batch = self._ledger.admit(ready)
             if batch is None:
                 continue
             if not writer.can_send:
@@ -454,7 +450,7 @@ class Relay:
                 writer.send(batch)
                 if writer.on_the_way > 1:  # one stays with Redis while the next is made
                     self._committed(writer.confirm())
-            if batch.last - self._snapshot_at >= self._snapshot_every:
+            if batch.last - self._snapshot_at >= self._settings.snapshot_every:
                 self._confirm_all()
                 self._write_snapshot()
         self._confirm_all()
@@ -468,7 +464,7 @@ class Relay:
 
     def _committed(self, last_id: bytes) -> None:
         self._count(self._ledger.commit(self._writer.fence, last_id))
-        self._beat_at = time.monotonic() + self._beat_interval
+        self._beat_at = time.monotonic() + self._settings.beat_interval
 
     def _count(self, batch: Batch) -> None:
         counts = self._counts
@@ -479,9 +475,10 @@ class Relay:
         counts["beats"] += sum(kind == b"beat" for kind, _ in batch.entries)
 
     def _beat(self, upstream: Upstream) -> None:
-        if upstream.client.is_connected:
+        # Not before a gap is told: for a relay that takes over, it begins with the last entry.
+        if upstream.client.is_connected and self._order.since is None:
             self._append(self._ledger.beat())
-        self._beat_at = time.monotonic() + self._beat_interval
+        self._beat_at = time.monotonic() + self._settings.beat_interval
 
     def _renew(self) -> None:
         self._writer.renew()
@@ -497,16 +494,19 @@ class Relay:
         """The feed is out of reach from here: let others try for a while."""
         upstream = self._upstream
         assert upstream is not None
-        error = upstream.client.status.last_error
-        self._log(logging.WARNING, "the feed is out of reach; giving the lease back", error=str(error))
+        status = upstream.client.status
+        pause = 2 * self._settings.lease
+        if status.state is ConnectionState.FAILED:  # it refuses us: no relay may ask more often than a client would
+            pause = max(pause, self._settings.upstream.fatal_retry_delay)
         with self._changed:
-            self._error = str(error)
+            self._error = str(status.last_error)
+        self._log(logging.WARNING, "the feed is out of reach; giving the lease back", error=self._error, retry_in=pause)
         self._publish()
         self._write_snapshot()
         self._writer.release()
         self._close_upstream()
         self._enter(RelayState.STANDBY)
-        self._pause(2 * self._writer.lease.duration)
+        self._pause(pause)
 
     def _leave(self) -> None:
         """A graceful end: what was received is appended, the lease given back."""
@@ -515,12 +515,12 @@ class Relay:
             return
         try:
             deadline = time.monotonic() + LEAVING
-            while upstream.waiting and time.monotonic() < deadline:
+            while (upstream.waiting or self._order.holds) and time.monotonic() < deadline:
                 if time.monotonic() >= self._writer.lease.renew_at:
                     self._renew()
-                self._sort(upstream.backlog.take(BATCH, 0.02))
+                self._put_in_order(upstream, upstream.backlog.take(BATCH, 0.02))
                 self._publish()
-            self._ready += self._held_back or []
+            # What still waits for the past is left to the next relay, which asks for it together with the past.
             self._publish()
             self._write_snapshot()
             self._writer.release()  # before the goodbye upstream, which may take longer than the lease
@@ -530,10 +530,9 @@ class Relay:
 
     def _close_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None
-        self._held_back = None
-        self._ready.clear()
+        self._order.begin(since=None)
         if upstream is not None:
-            upstream.close(self._writer.lease.duration * GOODBYE)
+            upstream.close(self._settings.lease * GOODBYE)
 
     def _pause(self, seconds: float) -> None:
         """Wait, unless there is something to stop for."""
@@ -558,13 +557,14 @@ class Relay:
         )
 
 
-def _config(given: str | ClientConfig, name: str) -> ClientConfig:
-    if isinstance(given, ClientConfig):
-        return given
-    return ClientConfig.from_mapping({"url": given, "name": name})
+_relays: weakref.WeakSet[Relay] = weakref.WeakSet()
 
 
-def _check(*rules: tuple[bool, str]) -> None:
-    problems = [problem for holds, problem in rules if not holds]
-    if problems:
-        raise ConfigError(*problems)
+def _after_fork_in_child() -> None:
+    for relay in list(_relays):
+        with contextlib.suppress(Exception):  # of what cannot be given back here nothing is used any more
+            relay._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -16,7 +16,12 @@ ACQUIRE = Script("""
 local holder = redis.call('GET', KEYS[1])
 local state = redis.call('HMGET', KEYS[2], 'fence', 'written', 'epoch', 'seq', 'id')
 if holder and holder ~= ARGV[1] then
-  return {0, redis.call('PTTL', KEYS[1]), state[1]}
+  local left = redis.call('PTTL', KEYS[1])
+  if left < 0 then  -- somebody has taken its end away
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    left = tonumber(ARGV[2])
+  end
+  return {0, left, state[1]}
 end
 local fence = string.format('%.0f', math.max(tonumber(state[1] or '0'), tonumber(ARGV[3])) + 1)
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

@@ -50,14 +50,15 @@ class Upstream:
     Args:
         config: Where the feed is.
         limit: How many events may wait.
+        linger: Seconds in which more may gather behind an event.
     """
 
-    def __init__(self, config: ClientConfig, limit: int) -> None:
+    def __init__(self, config: ClientConfig, limit: int, linger: float) -> None:
         self._config = config
         self._client = RealtimeClient(config=attrs.evolve(config, overflow="block"))
         self._poller = make_poller(config, TlsSettings(config))
         self._told = False
-        self.backlog: Backlog[Item] = Backlog(limit)
+        self.backlog: Backlog[Item] = Backlog(limit, linger=linger)
         self._client.on("*", self.backlog.put)
         self._client.on_gap(self.backlog.put)
         self._client.on_connection_change(self._changed)

@@ -15,7 +15,7 @@ from realtime_client.errors import ConnectionLost
 from realtime_client.relay import scripts
 from realtime_client.relay.lease import Lease
 from realtime_client.relay.ledger import Batch
-from realtime_client.transports.errands import Errands
+from realtime_client.transports.callables import Callables
 from realtime_client.transports.redis_wire import RedisWire, Script
 
 __all__ = ["Held", "LeaseLost", "LeaseRefused", "StreamWriter", "Term"]
@@ -79,7 +79,7 @@ class StreamWriter:
         self._config = config
         self._maxlen = maxlen
         self._token = secrets.token_hex(16)
-        self._asked: dict[str, Errands] = {}
+        self._callables = Callables(config.name)
         self._timeout = lease / 2
         self._fence = 0
         self._wire: RedisWire | None = None
@@ -100,7 +100,7 @@ class StreamWriter:
 
     def connect(self) -> None:
         """Connect; blocks. ``ConnectError`` if that fails."""
-        self._wire = RedisWire(self._config, self._asked)
+        self._wire = RedisWire(self._config, self._callables)
         self._wire.open(time.monotonic() + self._config.connect_timeout)
 
     def abort(self) -> None:
@@ -108,6 +108,11 @@ class StreamWriter:
         wire = self._wire
         if wire is not None:
             wire.abort(ConnectionLost("the relay was stopped"))
+
+    def disown(self) -> None:
+        """In a forked child: give the descriptor back without a byte on the parent's connection."""
+        if self._wire is not None:
+            self._wire.disown()
 
     def disconnect(self) -> None:
         """Drop the connection, if any."""
@@ -125,7 +130,7 @@ class StreamWriter:
         )
         if answer[0] == 0:
             self.highest_fence = max(self.highest_fence, int(answer[2] or 0))
-            return Held(max(0.0, int(answer[1]) / 1000))
+            return Held(int(answer[1]) / 1000)
         _, fence, written, epoch, seq, last = answer
         self._fence = self.highest_fence = int(fence)
         self.lease.granted(asked_at)

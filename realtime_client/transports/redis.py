@@ -26,8 +26,8 @@ from realtime_client.config import ClientConfig
 from realtime_client.errors import ConnectionLost, NotConnected
 from realtime_client.status import Gap, Transport
 from realtime_client.transports.base import Received
+from realtime_client.transports.callables import Callables
 from realtime_client.transports.dialing import left
-from realtime_client.transports.errands import Errands
 from realtime_client.transports.redis_wire import RedisWire
 
 __all__ = ["RedisDialer", "RedisLink"]
@@ -45,13 +45,11 @@ class _Memory:
     Attributes:
         place: How far what was read has been taken over.
         heard_at: When the feed was last heard, or ``None``.
-        asked: Who asked a token callable before.
     """
 
     place: Place = Place()
     began: bool = False
     heard_at: datetime | None = None
-    asked: dict[str, Errands] = attrs.Factory(dict)
 
 
 @attrs.frozen
@@ -77,10 +75,11 @@ class RedisDialer:
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
         self._memory = _Memory()
+        self._callables = Callables(config.name)
 
     def __call__(self) -> RedisLink:
         """A link for the next attempt; no I/O."""
-        return RedisLink(self._config, self._memory)
+        return RedisLink(self._config, self._memory, self._callables)
 
 
 class RedisLink:
@@ -91,10 +90,10 @@ class RedisLink:
     tells_gaps = True
     sent_bytes = 0
 
-    def __init__(self, config: ClientConfig, memory: _Memory) -> None:
+    def __init__(self, config: ClientConfig, memory: _Memory, callables: Callables) -> None:
         self._config = config
         self._memory = memory
-        self._wire = RedisWire(config, memory.asked)
+        self._wire = RedisWire(config, callables)
         self._place = memory.place
         self._ready: deque[tuple[Received, Place]] = deque()
         self._handed_out: Place | None = None
@@ -139,9 +138,13 @@ class RedisLink:
     def _start_again(self) -> None:
         """The entry that we read last is gone: trimmed, or lost by Redis."""
         place, snapshot = self._place, self._read_snapshot()
-        if snapshot is not None and (snapshot.place.epoch != place.epoch or snapshot.place.seq > place.seq):
-            self._restore(snapshot, gap=self._gap(complete=False))
-            return
+        if snapshot is not None:
+            here = snapshot.place
+            # A later relay that stands before us does not know the end of what we have, and writes other entries there.
+            forked = here.fence > place.fence and here.seq < place.seq
+            if here.epoch != place.epoch or here.seq > place.seq or forked:
+                self._restore(snapshot, gap=self._gap(complete=False))
+                return
         # Redis has lost the end of what we have, or all. What we have stays. What is written from now on has a later
         # id: the first such entry shows whether a relay that remembers goes on behind what we have.
         self._target = place.seq + 1
@@ -195,10 +198,10 @@ class RedisLink:
 
         for raw in raw_entries:
             entry = read_entry(raw)
-            verdict = Verdict.KNOWN if entry is None else judge(place, entry)
-            if entry is None or verdict is Verdict.KNOWN:
+            if entry is None:
                 place = place._replace(read_to=raw[0])
                 continue
+            verdict = judge(place, entry)
             if verdict is not Verdict.NEXT:
                 flush()
                 self._place = place

@@ -7,7 +7,6 @@ moment, and from any thread.
 from __future__ import annotations
 
 import hashlib
-import ssl
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,13 +14,14 @@ from urllib.parse import urlsplit
 import redis
 from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import (
-    AuthenticationError as RefusedCredentials,
-)
-from redis.exceptions import (
+    AskError,
     NoPermissionError,
     NoScriptError,
     RedisError,
     ResponseError,
+)
+from redis.exceptions import (
+    AuthenticationError as RefusedCredentials,
 )
 from redis.sentinel import Sentinel
 
@@ -32,17 +32,19 @@ from realtime_client.errors import (
     AuthenticationError,
     ConnectError,
     ConnectionLost,
-    ConnectTimeout,
     HeartbeatTimeout,
 )
-from realtime_client.redaction import show_url
 from realtime_client.redis_url import read_redis_url
+from realtime_client.transports.callables import Callables
 from realtime_client.transports.dialing import Dial, left
-from realtime_client.transports.errands import Abandoned, Errands, Raised
+from realtime_client.transports.errands import Raised
+from realtime_client.transports.failures import attempt, located
 from realtime_client.transports.proxies import find_proxy
 from realtime_client.transports.tls import TlsSettings
 
 __all__ = ["RedisWire", "Script"]
+
+REFUSALS = (RefusedCredentials, NoPermissionError)
 
 
 class Script:
@@ -64,16 +66,16 @@ class RedisWire:
 
     Args:
         config: Where to and how; its ``url`` is a Redis URL.
-        asked: Who asked a token callable before, and may still wait for it; shared by the attempts of one client.
+        callables: Of the client, for its token.
 
     Attributes:
         keys: The keys of the stream.
     """
 
-    def __init__(self, config: ClientConfig, asked: dict[str, Errands]) -> None:
+    def __init__(self, config: ClientConfig, callables: Callables) -> None:
         self._config = config
         self._url = read_redis_url(config.url)
-        self._asked = asked
+        self._callables = callables
         self._dial = Dial()
         self._connection: _Connection | None = None
         self._failure: ConnectionLost | None = None  # the first reason to end; written once
@@ -88,43 +90,17 @@ class RedisWire:
         Raises:
             ConnectError: It failed, or `abort` was called.
         """
-        where = show_url(self._config.url)
-        try:
-            self._open(deadline)
-            return
-        except (Abandoned, TimeoutError, redis.TimeoutError) as error:
-            cause: BaseException = error
-            failure: ConnectError = ConnectTimeout(
-                f"cannot connect to {where}: not done within {self._config.connect_timeout:g} s",
-                timeout=self._config.connect_timeout,
-                url=where,
-            )
-        except ConnectError as error:
-            error.url = where
-            error.args = (f"cannot connect to {where}: {error}",)
-            cause = failure = error
-        except (RefusedCredentials, NoPermissionError) as error:
-            cause, failure = error, _refused(error, where)
-        except ssl.SSLCertVerificationError as error:
-            cause = error
-            failure = ConnectError(
-                f"cannot connect to {where}: the certificate is not trusted: {error.verify_message}",
-                url=where,
-                retryable=False,
-            )
-        except (OSError, RedisError) as error:
-            cause = error
-            words = (error.strerror if isinstance(error, OSError) else None) or error
-            failure = ConnectError(f"cannot connect to {where}: {words}", url=where)
-        except UnicodeError as error:
-            cause = error
-            failure = ConnectError(f"cannot connect to {where}: the host name is not valid", url=where, retryable=False)
-        if self._failure is not None:
-            failure = ConnectError(f"cannot connect to {where}: {self._failure}", url=where)
-        raise failure from (cause if cause is not failure else cause.__cause__)
+        with attempt(self._config, lambda: self._failure, RedisError):
+            try:
+                self._open(deadline)
+            except REFUSALS as error:
+                raise _refused(error) from error
+            except redis.TimeoutError as error:
+                raise TimeoutError(str(error)) from error
 
     def _open(self, deadline: float) -> None:
-        password = self._password(deadline)
+        token = self._callables.ask("token", self._config.token, options.Token(), self._dial.errands, deadline)
+        password = self._url.password if token is None else token
         host, port = self._find(password, deadline)
         # The environment's proxies are for HTTP: only one that was asked for by name is for Redis too.
         proxy = find_proxy(self._config.proxy or "direct", urlsplit(self._config.url))
@@ -149,22 +125,6 @@ class RedisWire:
         self._connection.connect()
         if self._failure is not None:
             raise ConnectError(str(self._failure))
-
-    def _password(self, deadline: float) -> str | None:
-        token = self._config.token
-        if token is None or isinstance(token, str):
-            return self._url.password if token is None else token
-        name = f"rtc-{self._config.name}-token"
-        if "token" in self._asked and self._asked["token"].lingering == name:
-            raise ConnectError("the token callable has not returned since an earlier attempt")
-        self._asked["token"] = self._dial.errands
-        try:
-            given = self._dial.errands.call(name, token, deadline)
-        except Raised as raised:
-            raise ConnectError(f"the token callable raised {raised}") from raised.error
-        if not isinstance(given, str) or not given:
-            raise ConnectError(f"the token callable did not return {options.Token().allowed}", retryable=False)
-        return given
 
     def _find(self, password: str | None, deadline: float) -> tuple[str, int]:
         """The server that holds the stream; Sentinels and Clusters are asked by redis-py, on a thread of its own."""
@@ -266,16 +226,16 @@ class RedisWire:
 
     def could_not_begin(self, lost: ConnectionLost) -> ConnectError:
         """The error of an attempt that got no further than the first questions."""
-        where = show_url(self._config.url)
-        if isinstance(lost.__cause__, (RefusedCredentials, NoPermissionError)):
-            return _refused(lost.__cause__, where)
-        return ConnectError(f"cannot connect to {where}: {lost}", url=where)
+        refused = isinstance(lost.__cause__, REFUSALS)
+        return located(_refused(lost.__cause__) if refused else ConnectError(str(lost)), self._config)
 
     def _lost(self, error: Exception, timeout: float | None) -> ConnectionLost:
         lost: ConnectionLost
         if isinstance(error, (TimeoutError, redis.TimeoutError)):
             silence = timeout or 0.0
             lost = HeartbeatTimeout(f"nothing was heard from Redis for {silence:.1f} s", silence=silence)
+        elif isinstance(error, AskError):  # a MovedError too; the next attempt asks the Cluster where
+            lost = ConnectionLost("the stream is on another node of the Cluster")
         elif isinstance(error, ResponseError):
             lost = ConnectionLost(f"Redis refused: {error}")
         else:
@@ -327,8 +287,6 @@ class _Connection(redis.Connection):
         self._sock = None
 
 
-def _refused(error: Exception, where: str) -> AuthenticationError:
+def _refused(error: BaseException | None) -> AuthenticationError:
     status = 403 if isinstance(error, NoPermissionError) else 401
-    return AuthenticationError(
-        f"cannot connect to {where}: Redis refused the credentials: {error}", status=status, url=where
-    )
+    return AuthenticationError(f"Redis refused the credentials: {error}", status=status)

@@ -18,16 +18,15 @@ from realtime_client.config import ClientConfig
 from realtime_client.errors import (
     ConnectError,
     ConnectionLost,
-    ConnectTimeout,
     MalformedMessage,
     MessageTooLarge,
     ProtocolError,
 )
-from realtime_client.redaction import show_url
 from realtime_client.status import Transport
 from realtime_client.transports.base import Received
+from realtime_client.transports.callables import Callables
 from realtime_client.transports.dialing import Dial
-from realtime_client.transports.errands import Abandoned, Errands, Raised
+from realtime_client.transports.failures import attempt
 from realtime_client.transports.opening import credentials, open_websocket
 from realtime_client.transports.proxies import find_proxy
 from realtime_client.transports.streams import NotSentError, PlainStream, Stream, TlsStream
@@ -52,11 +51,11 @@ class WebSocketDialer:
     def __init__(self, config: ClientConfig, tls: TlsSettings) -> None:
         self._config = config
         self._tls = tls
-        self._asked: dict[str, Errands] = {}  # who asked the user's callables last, and may still wait for them
+        self._callables = Callables(config.name)
 
     def __call__(self) -> WebSocketLink:
         """A link for the next attempt; no I/O."""
-        return WebSocketLink(self._config, self._tls, self._asked)
+        return WebSocketLink(self._config, self._tls, self._callables)
 
 
 class WebSocketLink:
@@ -66,10 +65,10 @@ class WebSocketLink:
     sends = True
     tells_gaps = False
 
-    def __init__(self, config: ClientConfig, tls: TlsSettings, asked: dict[str, Errands]) -> None:
+    def __init__(self, config: ClientConfig, tls: TlsSettings, callables: Callables) -> None:
         self._config = config
         self._tls = tls
-        self._asked = asked
+        self._callables = callables
         self._dial = Dial()
         self._stream: Stream | None = None
         self._frames = FrameReader(max_message_bytes=config.max_message_bytes)
@@ -82,38 +81,8 @@ class WebSocketLink:
 
     def open(self, deadline: float) -> None:
         """See `Link.open`."""
-        where = show_url(self._config.url)
-        try:
+        with attempt(self._config, lambda: self._failure, websocket.WebSocketException):
             self._open(deadline)
-            return
-        except (Abandoned, TimeoutError) as error:
-            cause: BaseException = error
-            failure: ConnectError = ConnectTimeout(
-                f"cannot connect to {where}: not done within {self._config.connect_timeout:g} s",
-                timeout=self._config.connect_timeout,
-                url=where,
-            )
-        except ConnectError as error:
-            error.url = where
-            error.args = (f"cannot connect to {where}: {error}",)
-            cause = failure = error
-        except ssl.SSLCertVerificationError as error:
-            cause = error
-            failure = ConnectError(
-                f"cannot connect to {where}: the certificate is not trusted: {error.verify_message}",
-                url=where,
-                retryable=False,
-            )
-        except (OSError, websocket.WebSocketException) as error:
-            cause = error
-            words = (error.strerror if isinstance(error, OSError) else None) or error
-            failure = ConnectError(f"cannot connect to {where}: {words}", url=where)
-        except UnicodeError as error:
-            cause = error
-            failure = ConnectError(f"cannot connect to {where}: the host name is not valid", url=where, retryable=False)
-        if self._failure is not None:
-            failure = ConnectError(f"cannot connect to {where}: {self._failure}", url=where)
-        raise failure from (cause if cause is not failure else cause.__cause__)
 
     def _open(self, deadline: float) -> None:
         config, dial = self._config, self._dial
@@ -150,24 +119,7 @@ class WebSocketLink:
             raise ConnectError(str(self._failure))
 
     def _ask(self, name: str, value: Any, rule: options.Rule, deadline: float) -> Any:
-        """The value of an option that may be a callable of the user's, which runs where it can be abandoned."""
-        if not callable(value):
-            return value
-        thread_name = f"rtc-{self._config.name}-{name}"
-        if name in self._asked and self._asked[name].lingering == thread_name:
-            raise ConnectError(f"the {name} callable has not returned since an earlier attempt")
-        self._asked[name] = self._dial.errands
-        try:
-            answer = self._dial.errands.call(thread_name, value, deadline)
-        except Raised as raised:
-            raise ConnectError(f"the {name} callable raised {raised}") from raised.error
-        try:
-            accepted = rule.accept(answer)
-        except ValueError:
-            accepted = value
-        if callable(accepted):
-            raise ConnectError(f"the {name} callable did not return {rule.allowed}", retryable=False)
-        return accepted
+        return self._callables.ask(name, value, rule, self._dial.errands, deadline)
 
     # The connection
 

@@ -38,7 +38,7 @@ class EchoDialer(WebSocketDialer):
     """Makes links that can send back everything."""
 
     def __call__(self) -> EchoLink:
-        return EchoLink(self._config, self._tls, self._asked)
+        return EchoLink(self._config, self._tls, self._callables)
 
 
 def ours(url: str) -> None:

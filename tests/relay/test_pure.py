@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,7 +33,8 @@ from realtime_client._core.relay_stream import EVENT, GAP, Entry, Keys, Place, V
 from realtime_client.errors import MalformedMessage
 from realtime_client.redis_url import read_redis_url
 from realtime_client.relay.lease import Lease
-from realtime_client.relay.ledger import Ledger, encode_event
+from realtime_client.relay.ledger import BATCH, BATCH_BYTES, Ledger, encode_event
+from realtime_client.relay.order import Order
 from realtime_client.store import DashboardStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
@@ -65,8 +69,8 @@ def entry(seq: int, fence: int) -> Entry:
     [
         (11, 3, Verdict.NEXT),
         (11, 4, Verdict.NEXT),
-        (10, 3, Verdict.KNOWN),
-        (1, 3, Verdict.KNOWN),
+        (10, 3, Verdict.BROKEN),  # the same fencing number, given again after a failover
+        (1, 3, Verdict.BROKEN),
         (12, 3, Verdict.BROKEN),
         (12, 4, Verdict.BROKEN),
         (10, 4, Verdict.BROKEN),  # a new numbering
@@ -107,7 +111,7 @@ def anomaly(number: int, cause: str = "", seconds: int | None = 0, origin: Origi
 
 def append(book: Ledger, *items: Any) -> int:
     """How many entries it made."""
-    batch = book.admit(items)
+    batch = book.admit(deque(items))
     if batch is None:
         return 0
     assert batch.after == book.seq
@@ -145,7 +149,7 @@ def test_a_change_that_goes_back_in_time_is_a_repetition() -> None:
 
 def test_what_is_on_the_way_is_known() -> None:
     book = ledger()
-    first, second = book.admit([anomaly(1), anomaly(2)]), book.admit([anomaly(2), anomaly(3)])
+    first, second = book.admit(deque([anomaly(1), anomaly(2)])), book.admit(deque([anomaly(2), anomaly(3)]))
     assert first is not None
     assert second is not None
     assert (first.after, first.last, second.after, second.last) == (0, 2, 2, 3)
@@ -160,7 +164,7 @@ def test_what_is_on_the_way_is_known() -> None:
 
 def test_what_was_written_without_an_answer_is_confirmed_by_what_is_read() -> None:
     book = ledger()
-    batches = [book.admit([anomaly(number)]) for number in (1, 2, 3)]
+    batches = [book.admit(deque([anomaly(number)])) for number in (1, 2, 3)]
     book.replay([Entry(b"5-%d" % n, b"5", n, 1, EVENT, encode_event(anomaly(n))) for n in (1, 2)])
     assert book.confirm_replayed() == batches[:2]
     assert list(book.unconfirmed) == batches[2:]
@@ -181,16 +185,128 @@ def test_what_is_about_the_connection_upstream_is_not_appended() -> None:
     assert book.store.stats.total_logs == 3
 
 
+def alert(text: str = "down", at: datetime | None = NOW, origin: Origin = Origin.STREAM) -> SystemAlert:
+    return SystemAlert(text, "error", timestamp=at, origin=origin)
+
+
 def test_an_alert_that_a_poll_repeats_is_not_appended() -> None:
     book = ledger()
-    alert = SystemAlert("down", "error", timestamp=NOW)
-    assert append(book, alert) == 1
-    assert append(book, SystemAlert("down", "error", timestamp=NOW, origin=Origin.POLL)) == 0
-    assert append(book, alert) == 1  # the feed says it again, and means it
+    assert append(book, alert()) == 1
+    assert append(book, alert(origin=Origin.POLL)) == 0
+    assert append(book, alert()) == 1  # the feed says it again, and means it
+    assert append(book, alert("up", origin=Origin.POLL), alert("up", origin=Origin.POLL)) == 1
+
+
+def test_an_alert_that_a_poll_has_told_first_is_not_appended_again() -> None:
+    """A relay that takes over is connected already while it polls: what is told meanwhile may come both ways."""
+    book = ledger()
+    batch = book.admit(deque([alert(origin=Origin.POLL), alert(), alert("up")]))
+    assert batch is not None
+    assert [event.origin for event in batch.events] == [Origin.POLL, Origin.STREAM]
+    book.commit(1, b"1-2")
+    assert append(book, alert()) == 0
+    assert append(book, alert(at=NOW + timedelta(seconds=1))) == 1
+    # Without a timestamp it cannot be told from another one: better twice than never.
+    assert append(book, alert(at=None, origin=Origin.POLL), alert(at=None)) == 2
+
+
+def test_what_would_be_appended_is_counted_without_a_trace() -> None:
+    book = ledger()
+    append(book, anomaly(1), alert())
+    before = book.duplicates
+    events = [anomaly(1), anomaly(2), anomaly(2), alert(origin=Origin.POLL), alert("up", origin=Origin.POLL), Pong()]
+    watched = []
+
+    def watching() -> Iterator[Any]:
+        for event in events:
+            yield event
+            watched.append(book.duplicates)  # as another thread may look at it
+
+    assert book.count_new(watching()) == 2
+    assert set(watched) == {before}
+    assert append(book, *events) == 2
+    assert book.duplicates == before + 2
+
+
+def test_a_batch_ends_where_it_is_long_or_large() -> None:
+    book = ledger()
+    waiting: deque[Any] = deque(anomaly(number) for number in range(BATCH + 5))
+    assert [len(batch.entries) for batch in iter(lambda: book.admit(waiting), None)] == [BATCH, 5]
+    half = "x" * (BATCH_BYTES // 2)
+    waiting = deque(UnknownEvent({"n": number, "text": half}, type="deploy") for number in range(5))
+    batches = list(iter(lambda: book.admit(waiting), None))
+    assert [len(batch.entries) for batch in batches] == [2, 2, 1]
+    assert [batch.after for batch in batches] == [BATCH + 5, BATCH + 7, BATCH + 9]
+    assert not waiting
+
+
+# In which order
+
+
+def count(events: Iterable[Any]) -> int:
+    return len(list(events))
+
+
+def test_the_past_comes_first_then_the_gap_then_the_present() -> None:
+    order = Order(10, count)
+    order.begin(since=NOW - timedelta(seconds=9))
+    order.hold(until=105.0)
+    order.add(anomaly(3), now=NOW)
+    order.add(StatsUpdate({"total_logs": 6}), now=NOW)
+    order.release_if_due(104.9, now=NOW)
+    assert (list(order.ready), order.holds) == ([], True)
+    order.fill([anomaly(1), StatsUpdate({"total_logs": 5}), anomaly(2)], complete=True, now=NOW)
+    gap = Gap(since=NOW - timedelta(seconds=9), until=NOW, recovered=2, complete=True)
+    assert list(order.ready) == [anomaly(1), anomaly(2), gap, anomaly(3), StatsUpdate({"total_logs": 6})]
+    assert (order.holds, order.since, order.held_until) == (False, None, math.inf)
+    order.add(anomaly(4), now=NOW)
+    assert order.ready[-1] == anomaly(4)
+
+
+@pytest.mark.parametrize(("limit", "at"), [(10, 105.0), (2, 100.0)], ids=["the time is up", "too much waits"])
+def test_the_gap_is_told_before_the_present_also_when_the_past_is_late(limit: int, at: float) -> None:
+    """A relay may die before the past comes: the next one must not take the present for all that there was."""
+    order = Order(limit, count)
+    order.begin(since=NOW - timedelta(seconds=9))
+    order.hold(until=105.0)
+    order.add(anomaly(3), now=NOW)
+    order.add(anomaly(4), now=NOW)
+    order.release_if_due(at, now=NOW)
+    gap = Gap(since=NOW - timedelta(seconds=9), until=NOW, recovered=0, complete=False)
+    assert list(order.ready) == [gap, anomaly(3), anomaly(4)]
+    order.ready.clear()
+    order.fill([anomaly(1), StatsUpdate({"total_logs": 5})], complete=True, now=NOW)
+    assert list(order.ready) == [anomaly(1)]  # no gap again, and no figures that may be older than the stream's
+
+
+def test_what_comes_before_the_past_could_be_asked_for_tells_the_gap() -> None:
+    """While the stream cannot be had the feed is polled, and polls give events without a connection."""
+    order = Order(10, count)
+    order.begin(since=NOW - timedelta(seconds=9))
+    order.add(anomaly(3), now=NOW)
+    gap = Gap(since=NOW - timedelta(seconds=9), until=NOW, recovered=0, complete=False)
+    assert list(order.ready) == [gap, anomaly(3)]
+    order.hold(until=105.0)
+    order.add(anomaly(4), now=NOW)
+    order.fill([anomaly(2)], complete=True, now=NOW)
+    assert list(order.ready) == [gap, anomaly(3), anomaly(2), anomaly(4)]
+
+
+def test_without_a_gap_none_is_told() -> None:
+    order = Order(10, count)
+    order.begin(since=None)
+    order.release(now=NOW)
+    order.hold(until=1.0)
+    order.fill([anomaly(1)], complete=True, now=NOW)
+    assert list(order.ready) == [anomaly(1)]
+    order.begin(since=NOW + timedelta(seconds=5))  # by another machine's clock
+    assert list(order.ready) == []
+    order.release(now=NOW)
+    assert list(order.ready) == [Gap(since=NOW, until=NOW, recovered=0, complete=False)]
 
 
 def test_gaps_are_told() -> None:
-    batch = ledger().admit([Gap(since=NOW, until=NOW, recovered=3, complete=True)])
+    batch = ledger().admit(deque([Gap(since=NOW, until=NOW, recovered=3, complete=True)]))
     assert batch is not None
     ((kind, body),) = batch.entries
     assert kind == GAP

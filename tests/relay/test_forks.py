@@ -1,0 +1,68 @@
+"""A relay in a process that forks: the child has one that was never started, and the parent's lives on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from realtime_client.relay import Relay, RelayMetrics, RelayState
+from realtime_client.testing import FakeServer
+from tests.client.recording import anomaly
+from tests.outages.processes import Child, in_child
+from tests.relay.load import Reader
+from tests.relay.servers import PATIENCE
+
+MakeRelay = Callable[..., Relay]
+
+
+@pytest.mark.parametrize("state", [RelayState.ACTIVE, RelayState.STANDBY])
+def test_a_child_has_a_relay_that_was_never_started(
+    state: RelayState, server: FakeServer, url: str, make_relay: MakeRelay
+) -> None:
+    other, relay = make_relay(server.url, url), make_relay(server.url, url)
+    if state is RelayState.STANDBY:
+        other.start()
+        assert other.wait_for(RelayState.ACTIVE, PATIENCE)
+    relay.start()
+    assert relay.wait_for(state, PATIENCE)
+    server.wait_for_connection()
+
+    def live() -> None:
+        assert relay.state is RelayState.STOPPED
+        assert relay.metrics() == RelayMetrics()
+        assert relay.health()["healthy"] is False
+        assert relay.health()["upstream"] is None
+        assert relay.stop() is True  # as at the end of a with block that a child leaves as well
+
+    in_child(live)
+    with Reader(url) as reader:
+        server.send(anomaly(1))
+        reader.wait_for_number(1)
+    other.stop()
+    assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
+    assert (relay.metrics().redis_connects, relay.metrics().redis_errors, relay.metrics().refused) == (1, 0, 0)
+
+
+def test_a_relay_of_the_child_is_another_one(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
+    """With the parent's token it would have the parent's lease."""
+    relay = make_relay(server.url, url)
+    relay.start()
+    assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
+    server.wait_for_connection()
+
+    def live() -> tuple[bool, bool, int]:
+        relay.start()
+        stood_by = relay.wait_for(RelayState.STANDBY, PATIENCE)
+        took_over = relay.wait_for(RelayState.ACTIVE, PATIENCE)
+        fence = relay.metrics().fence
+        relay.stop()
+        return stood_by, took_over, fence
+
+    child = Child(live)
+    server.send(anomaly(1))
+    with Reader(url) as reader:
+        reader.wait_for_number(1)
+    assert relay.metrics().fence == 1
+    relay.stop()
+    assert child.result() == (True, True, 2)
