@@ -48,6 +48,9 @@ def add_output_arguments(parser: argparse.ArgumentParser, *, hidden: str) -> Non
         help="of what was there before, show the newest N events only; without it, all that the feed tells",
     )
     parser.add_argument(
+        "-f", "--follow", action="store_true", default=True, help="go on with what comes, as it does without this too"
+    )
+    parser.add_argument(
         "--no-follow",
         action="store_false",
         dest="follow",
