@@ -108,7 +108,6 @@ def follow(config: ClientConfig, args: argparse.Namespace, *, hidden: frozenset[
 
     Raises:
         Failure: Every other end.
-        OSError: The output cannot be written.
     """
     stream = output()
     render = _renderer(args)

@@ -134,5 +134,6 @@ def _listening(server: FeedServer) -> Iterator[None]:
 
 def _publish(server: FeedServer, event: Event) -> None:
     if event.type not in HIDDEN:  # the server greets, and answers pings, in its own name
+        server.wait_for_room()  # a file has time
         envelope = event.to_dict()
         server.publish({key: envelope.get(key) for key in ("type", "data", "timestamp")})

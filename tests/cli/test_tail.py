@@ -518,7 +518,7 @@ def test_output_that_cannot_be_written_is_exit_1(server: FakeServer, start: Star
     with open(os.devnull, "rb") as unwritable:
         process = start("tail", server.url, "--quiet", stdout=unwritable)
         assert process.end() == 1
-    assert process.err.seen == ["realtime-client: error: Bad file descriptor"]
+    assert process.err.seen == ["realtime-client: error: cannot write to standard output: Bad file descriptor"]
 
 
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
