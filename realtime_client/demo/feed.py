@@ -182,7 +182,9 @@ class FeedServer:
         self._hub.publish(*events)
 
     def wait_for_room(self, timeout: float = 10.0) -> None:
-        """Block until no client has more than half of what may wait for it, for one who publishes faster than they read.
+        """Block until no client has more than half of what may wait for it.
+
+        It is for one who publishes faster than others read, and can wait.
 
         Args:
             timeout: Seconds; a client that is still behind then is closed as one that is too slow.
