@@ -51,8 +51,8 @@ class Recorder:
 
     Attributes:
         path: The file.
-        events: How many events were written.
-        size: How many bytes, before packing.
+        events: How many events were written; after trouble with a packed file, how many are in it for certain.
+        size: How many bytes, before packing; the same.
         full: Whether a bound is reached, so that nothing more will be written.
     """
 
@@ -75,6 +75,7 @@ class Recorder:
         self._file = open(self.path, "wb" if overwrite else "xb", buffering=0)  # noqa: SIM115 - until close()
         self._deflate = zlib.compressobj(wbits=GZIP) if packed(self.path) else None
         self._flushed_at = time.monotonic()
+        self._kept = (0, 0)  # events and size as of the last flush
 
     def write(self, event: Event) -> bool:
         """Write an event; may serve as a callback.
@@ -95,10 +96,10 @@ class Recorder:
                 return False
             with self._ended_by_trouble():
                 self._put(line if self._deflate is None else self._deflate.compress(line))
+                self.events += 1
+                self.size += len(line)
                 if time.monotonic() - self._flushed_at >= FLUSH_AFTER:
                     self._flush(zlib.Z_SYNC_FLUSH)
-            self.events += 1
-            self.size += len(line)
             self.full = self.events >= self._max_events
             return True
 
@@ -140,12 +141,15 @@ class Recorder:
             yield
         except BaseException:
             self._file.close()
+            if self._deflate is not None:  # what waited in it for company is lost
+                self.events, self.size = self._kept
             raise
 
     def _flush(self, how: int) -> None:
         self._flushed_at = time.monotonic()
         if self._deflate is not None:
             self._put(self._deflate.flush(how))
+            self._kept = self.events, self.size
 
     def _put(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -108,7 +108,7 @@ TABLE = {
         ours=(PUBLIC - {"client", "handles"}) | names("_core _runtime transports"), libraries=names("attrs")
     ),
     "handles": Place(ours=PUBLIC | names("_core _runtime transports"), libraries=names("attrs")),
-    "doctor": Place(ours=PUBLIC | names("_core transports"), libraries=names("attrs websocket")),
+    "doctor": Place(ours=PUBLIC | names("_core transports"), libraries=names("attrs redis websocket")),
     "demo": Place(
         ours=PUBLIC | {PACKAGE, "web"} | names("_core.frames _core.handshake"), libraries=names("attrs msgspec")
     ),

@@ -162,6 +162,7 @@ def test_a_full_disk_under_what_is_packed(tmp_path: Path) -> None:
         recorder.close()
     recorder.close()
     assert messages(path) == ["hot 1"]
+    assert (recorder.events, recorder.size) == (1, LINE)  # it does not claim what it has lost
 
 
 def test_any_trouble_within_a_write_leaves_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

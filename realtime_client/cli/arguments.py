@@ -53,13 +53,15 @@ def port(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """A finite number of seconds above 0."""
+    """A finite number of seconds above 0, or one of minutes and so on, as in ``90s``, ``10m``, ``2h``."""
     try:
-        value = float(text)
+        value = float(text[:-1]) * UNITS[text[-1]] if text[-1:] in UNITS else float(text)
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a number of seconds above 0")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed; allowed: a number of seconds above 0, or a time like 90s, 10m, 2h"
+        )
     return value
 
 

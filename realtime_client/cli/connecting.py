@@ -6,9 +6,8 @@ import argparse
 import warnings
 from typing import Any
 
-from realtime_client import ClientConfig, ConfigError
+from realtime_client import ClientConfig
 from realtime_client.cli.arguments import readable_file, token_file
-from realtime_client.cli.exits import Exit, Failure
 from realtime_client.cli.streams import say
 
 __all__ = ["add_connection_arguments", "config_of"]
@@ -17,7 +16,11 @@ __all__ = ["add_connection_arguments", "config_of"]
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say where to connect to, and how."""
     parser.add_argument(
-        "url", nargs="?", metavar="URL", help="ws://, wss:// or a recording's replay:FILE; by default REALTIME_URL"
+        "url",
+        nargs="?",
+        metavar="URL",
+        help="ws:// or wss://, a relay's redis:// or rediss://, or a recording's replay:FILE; by default REALTIME_URL,"
+        f" or {ClientConfig().url}",
     )
     parser.add_argument(
         "--token-file", type=token_file, metavar="F", help="file with the bearer token, re-read as needed"
@@ -36,16 +39,13 @@ def config_of(args: argparse.Namespace, **options: Any) -> ClientConfig:
         options: Options that the command itself sets; they win.
 
     Raises:
-        Failure: It is wrong.
+        ConfigError: It is wrong.
     """
     given = {"url": args.url, "token": args.token_file, "ca_file": args.ca_file, "proxy": args.proxy}
     given = {name: value for name, value in given.items() if value is not None}
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always")
-        try:
-            config: ClientConfig = args.make_config(**{**given, **options})
-        except ConfigError as error:
-            raise Failure(Exit.USAGE, str(error)) from None
+        config: ClientConfig = args.make_config(**{**given, **options})
     for doubt in doubts:
         say(f"warning: {doubt.message}")
     return config

@@ -5,42 +5,46 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from realtime_client import ClientConfig
+from realtime_client import ClientConfig, ConfigError
 from realtime_client.cli.cells import visible
 from realtime_client.cli.connecting import add_connection_arguments, config_of
-from realtime_client.cli.exits import Exit, Failure, failure_of
+from realtime_client.cli.exits import Exit, failure_of
 from realtime_client.cli.following import add_color_argument
 from realtime_client.cli.rendering import wants_colour
 from realtime_client.cli.streams import output, write_line
-from realtime_client.doctor import Check, Verdict, diagnose
 from realtime_client.redaction import show_url
+
+if TYPE_CHECKING:  # half of what the command takes to start would be the doctor's
+    from realtime_client.doctor import Check
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "examine", "run"]
 
 DESCRIPTION = """\
 Look at each step of a connection by itself: configuration, name look-up, proxy, TCP, TLS and its certificate, upgrade,
-greeting, heartbeat, the polling address, and the clocks. What is wrong comes with its likely cause and what to do."""
+greeting, heartbeat, the polling address, and the clocks; for a feed through Redis login, stream, snapshot and whether a
+relay is active; for a recording all of the file. What is wrong comes with its likely cause and what to do."""
 
 EPILOG = """\
 examples:
   realtime-client doctor                                   the feed at REALTIME_URL, or ws://localhost:8080/ws
   realtime-client doctor wss://logs.example.com/ws --token-file /run/secrets/feed
   realtime-client doctor --json | jq '.checks[] | select(.verdict != "ok")'
+  realtime-client doctor 'redis://localhost/0?stream=logs'  is it relayed?
   realtime-client doctor replay:feed.jsonl                 is this a recording?
 
 Every option of the client can come from the environment, as for the client itself; what is given here wins.
 
 exit codes:
   0 nothing failed (there may be warnings); else that of the first step that failed:
-  1 the polling address                                    2 the configuration
+  1 the polling address, or what a relay should have left  2 the configuration
   3 the server refused the credentials                     4 it cannot be reached, or falls silent
   6 what it sends breaks the protocol, or is no recording  130 Ctrl-C, 143 SIGTERM"""
 
-COLOURS = {Verdict.OK: "\x1b[32m", Verdict.WARN: "\x1b[33m", Verdict.FAIL: "\x1b[1;31m", Verdict.SKIP: "\x1b[2m"}
+COLOURS = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[1;31m", "skip": "\x1b[2m"}
 PLAIN = "\x1b[0m"
-LABELS = {Verdict.OK: "OK", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL", Verdict.SKIP: "-"}
+LABELS = {"ok": "OK", "warn": "WARN", "fail": "FAIL", "skip": "-"}
 INDENT = " " * 27
 
 
@@ -55,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     """Examine what the arguments and the environment say; see `examine`."""
     try:
         config = config_of(args)
-    except Failure as failure:
-        return _tell(None, iter([_of_config(failure)]), args)
+    except ConfigError as error:
+        return _tell(None, iter([_of_config(error)]), args)
     return examine(config, args)
 
 
@@ -70,6 +74,8 @@ def examine(config: ClientConfig, args: argparse.Namespace) -> int:
     Returns:
         The exit code: that of the first step that failed, or 0.
     """
+    from realtime_client.doctor import diagnose  # noqa: PLC0415 - as above
+
     return _tell(show_url(config.url), diagnose(config), args)
 
 
@@ -81,23 +87,26 @@ def _tell(url: str | None, examination: Iterator[Check], args: argparse.Namespac
         checks.append(check)
         if not args.json:
             _show(check, stream, colour=colour)
-    failed = [check for check in checks if check.verdict is Verdict.FAIL]
-    worst = next((v for v in (Verdict.FAIL, Verdict.WARN) if any(c.verdict is v for c in checks)), Verdict.OK)
+    failed = [check for check in checks if check.verdict.value == "fail"]
+    worst = next((word for word in ("fail", "warn") if any(c.verdict.value == word for c in checks)), "ok")
     if args.json:
-        answer = {"url": url, "verdict": worst.value, "checks": [check.to_dict() for check in checks]}
+        answer = {"url": url, "verdict": worst, "checks": [check.to_dict() for check in checks]}
         write_line(json.dumps(answer), stream)
     return _exit_code(failed[0]) if failed else Exit.DONE
 
 
-def _of_config(failure: Failure) -> Check:
+def _of_config(error: ConfigError) -> Check:
+    from realtime_client.doctor import Check, Verdict  # noqa: PLC0415 - as above
+
     remedy = "mend it; what was not given here comes from the environment's REALTIME_ variables"
-    return Check("config", Verdict.FAIL, 0.0, str(failure), "an option is wrong", remedy)
+    return Check("config", Verdict.FAIL, 0.0, str(error), "an option is wrong", remedy, error)
 
 
 def _show(check: Check, stream: TextIO, *, colour: bool) -> None:
-    before, after = (COLOURS[check.verdict], PLAIN) if colour else ("", "")
-    took = "" if check.verdict is Verdict.SKIP else f"{check.seconds * 1000:.0f} ms"
-    label = f"{before}{LABELS[check.verdict]:4}{after}"
+    verdict = check.verdict.value
+    before, after = (COLOURS[verdict], PLAIN) if colour else ("", "")
+    took = "" if verdict == "skip" else f"{check.seconds * 1000:.0f} ms"
+    label = f"{before}{LABELS[verdict]:4}{after}"
     write_line(f"{check.name:9}  {label}  {took:>8}  {visible(check.found)}", stream)
     for title, text in (("cause", check.cause), ("to do", check.remedy)):
         if text:
@@ -105,8 +114,6 @@ def _show(check: Check, stream: TextIO, *, colour: bool) -> None:
 
 
 def _exit_code(check: Check) -> Exit:
-    if check.name == "config" and check.error is None:
-        return Exit.USAGE
     if check.name == "polling":
         return Exit.FAILURE
     return failure_of(check.error, was_connected=False).code

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from realtime_client.cli.exits import Exit, Failure, Terminated
+from realtime_client import RealtimeError
+from realtime_client.cli.exits import Exit, Failure, Terminated, failure_of
 from realtime_client.cli.streams import abandon_output, say
 
 __all__ = ["run_to_end"]
@@ -31,7 +32,8 @@ def run_to_end(run: Callable[[], int], program: str) -> int:
             code = run()
             if sys.stdout is not None:
                 sys.stdout.flush()
-        except Failure as failure:
+        except (Failure, RealtimeError) as error:
+            failure = error if isinstance(error, Failure) else failure_of(error, was_connected=False)
             say(f"{program}: error: {failure}")
             code = failure.code
         except BrokenPipeError:

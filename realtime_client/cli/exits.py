@@ -6,6 +6,8 @@ import enum
 
 from realtime_client import (
     AuthenticationError,
+    ClientConfig,
+    ConfigError,
     ConnectError,
     ConnectionLost,
     MalformedMessage,
@@ -19,6 +21,7 @@ __all__ = ["EXIT_CODES", "Exit", "Failure", "Terminated", "failure_of"]
 
 FAULT_CODES = frozenset({1002, 1003, 1007, 1008, 1010})
 """Close codes that blame what was sent (RFC 6455 section 7.4.1)."""
+DEFAULT_HINT = "that is the default address; another is given as URL or in REALTIME_URL"
 
 
 class Exit(enum.IntEnum):
@@ -67,6 +70,8 @@ def failure_of(error: RealtimeError | None, *, was_connected: bool) -> Failure:
         error: The client's reason; ``None`` where it gave none.
         was_connected: Whether there was a connection before.
     """
+    if isinstance(error, ConfigError):
+        return Failure(Exit.USAGE, str(error))
     if isinstance(error, AuthenticationError):
         hint = "check the token (--token-file, REALTIME_TOKEN or REALTIME_TOKEN_FILE)"
         return Failure(Exit.REFUSED, f"{error}; {hint}")
@@ -77,5 +82,6 @@ def failure_of(error: RealtimeError | None, *, was_connected: bool) -> Failure:
     ):
         return Failure(Exit.DATA, str(error))
     if isinstance(error, ConnectError | ConnectionLost) and not was_connected:
-        return Failure(Exit.UNREACHABLE, str(error))
+        is_default = isinstance(error, ConnectError) and error.url == ClientConfig().url
+        return Failure(Exit.UNREACHABLE, f"{error}; {DEFAULT_HINT}" if is_default else str(error))
     return Failure(Exit.FAILURE, "the client was closed" if error is None else str(error))

@@ -48,6 +48,9 @@ def add_output_arguments(parser: argparse.ArgumentParser, *, hidden: str) -> Non
         help="of what was there before, show the newest N events only; without it, all that the feed tells",
     )
     parser.add_argument(
+        "-f", "--follow", action="store_true", default=True, help="go on with what comes, as it does without this too"
+    )
+    parser.add_argument(
         "--no-follow",
         action="store_false",
         dest="follow",
@@ -105,7 +108,6 @@ def follow(config: ClientConfig, args: argparse.Namespace, *, hidden: frozenset[
 
     Raises:
         Failure: Every other end.
-        OSError: The output cannot be written.
     """
     stream = output()
     render = _renderer(args)

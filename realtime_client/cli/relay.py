@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-from realtime_client import ClientConfig, ConfigError
+from realtime_client import ClientConfig
 from realtime_client.cli.arguments import count, delay, port, readable_file, seconds, token_file
 from realtime_client.cli.exits import Exit, Failure, Terminated
 
@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         The exit code 0.
 
     Raises:
+        ConfigError: An address or a setting is wrong.
         Failure: It cannot begin, or did not end in time.
         KeyboardInterrupt: Ctrl-C.
     """
@@ -96,18 +97,15 @@ def run(args: argparse.Namespace) -> int:
         from realtime_client.relay import Endpoint, Relay, RelayState  # noqa: PLC0415 - needs redis-py, which the other commands do not
     except ImportError as error:
         raise Failure(Exit.USAGE, str(error)) from None
-    try:
-        relay = Relay(
-            _config(args.upstream, args, token=args.token_file, polling_url=args.polling_url),
-            _config(args.redis, args, token=args.redis_password_file),
-            name=args.name,
-            lease=args.lease,
-            linger=args.linger,
-            maxlen=args.maxlen,
-            snapshot_every=min(5_000, max(1, args.maxlen // 2)),
-        )
-    except ConfigError as error:
-        raise Failure(Exit.USAGE, str(error)) from None
+    relay = Relay(
+        _config(args.upstream, args, token=args.token_file, polling_url=args.polling_url),
+        _config(args.redis, args, token=args.redis_password_file),
+        name=args.name,
+        lease=args.lease,
+        linger=args.linger,
+        maxlen=args.maxlen,
+        snapshot_every=min(5_000, max(1, args.maxlen // 2)),
+    )
     with ExitStack() as stack:
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(TURN)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from realtime_client import ClientConfig, ConfigError, Event, RealtimeClient, RecordingError
+from realtime_client import ClientConfig, Event, RealtimeClient, RecordingError
 from realtime_client.addresses import replay_url
 from realtime_client.cli.arguments import port, speed
 from realtime_client.cli.exits import EXIT_CODES, Exit, Failure, Terminated, failure_of
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """
     try:
         config = ClientConfig(replay_url(args.file, speed=args.speed, loop=args.loop))
-    except (ConfigError, ValueError) as error:
+    except ValueError as error:  # also a ConfigError
         raise Failure(Exit.USAGE, str(error)) from None
     return follow(config, args, hidden=HIDDEN) if args.port is None else _serve(config, args)
 
@@ -134,5 +134,6 @@ def _listening(server: FeedServer) -> Iterator[None]:
 
 def _publish(server: FeedServer, event: Event) -> None:
     if event.type not in HIDDEN:  # the server greets, and answers pings, in its own name
+        server.wait_for_room()  # a file has time
         envelope = event.to_dict()
         server.publish({key: envelope.get(key) for key in ("type", "data", "timestamp")})

@@ -6,7 +6,6 @@ import argparse
 import os
 import threading
 
-from realtime_client import ConfigError
 from realtime_client.cli.arguments import port, token_file
 from realtime_client.cli.exits import Exit, Failure, Terminated
 from realtime_client.cli.sources import add_source_arguments, describe, serving
@@ -53,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         The exit code 0.
 
     Raises:
+        ConfigError: Address, path or token are wrong.
         Failure: It cannot serve.
         KeyboardInterrupt: Ctrl-C.
     """
@@ -62,10 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.token is not None:
         say("warning: --token is visible to others in the list of processes; use --token-file or REALTIME_TOKEN")
     token = _token(args)
-    try:
-        server = FeedServer(args.host, args.port, args.path, token)
-    except ConfigError as error:
-        raise Failure(Exit.USAGE, str(error)) from None
+    server = FeedServer(args.host, args.port, args.path, token)
     try:
         with serving(server, args) as feed:
             for line in describe(args):

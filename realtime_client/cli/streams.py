@@ -42,10 +42,16 @@ def write_line(line: str, stream: TextIO) -> None:
 
     Raises:
         BrokenPipeError: The reader has left.
-        OSError: It cannot be written, for example because the disk is full.
+        Failure: It cannot be written, for example because the disk is full.
     """
-    stream.write(line + "\n")
-    stream.flush()
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon_output()
+        raise Failure(Exit.FAILURE, f"cannot write to standard output: {error.strerror or error}") from None
 
 
 def reader_has_left(stream: TextIO) -> bool:

@@ -181,6 +181,16 @@ class FeedServer:
         """
         self._hub.publish(*events)
 
+    def wait_for_room(self, timeout: float = 10.0) -> None:
+        """Block until no client has more than half of what may wait for it.
+
+        It is for one who publishes faster than others read, and can wait.
+
+        Args:
+            timeout: Seconds; a client that is still behind then is closed as one that is too slow.
+        """
+        self._hub.wait_for_room(timeout)
+
     def close(self, timeout: float = 3.0) -> None:
         """Close every connection with code 1001 and stop listening. Idempotent, from any thread.
 

@@ -48,10 +48,11 @@ class Outbox:
     try again later: it may connect again and is told the present anew.
     """
 
-    def __init__(self, lock: threading.Lock, max_messages: int, max_bytes: int) -> None:
+    def __init__(self, lock: threading.Lock, room: threading.Condition, max_messages: int, max_bytes: int) -> None:
         # The hub's lock, so that a message is in the history and in every outbox, or in neither.
         # It guards every attribute below.
         self._changed = threading.Condition(lock)
+        self._room = room  # of the same lock: somebody may wait for less to wait here
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._frames: deque[bytes] = deque()
@@ -71,9 +72,19 @@ class Outbox:
         self._frames.extend(frames)
         self._bytes += size
         if len(self._frames) > self._max_messages or self._bytes > self._max_bytes:
-            self._frames.clear()
-            self._finish(TRY_AGAIN_LATER, "the client reads too slowly")
+            self.drop_locked()
         self._changed.notify()
+
+    def drop_locked(self) -> None:
+        """Discard what waits, and close the client as one that is too slow; the caller holds the hub's lock."""
+        self._frames.clear()
+        self._finish(TRY_AGAIN_LATER, "the client reads too slowly")
+        self._changed.notify()
+
+    def is_crowded_locked(self) -> bool:
+        """Whether more than half of what may wait does; the caller holds the hub's lock."""
+        ends = self._finishing_until is not None or self._ended
+        return not ends and (2 * len(self._frames) > self._max_messages or 2 * self._bytes > self._max_bytes)
 
     def finish(self, code: int, reason: str = "") -> None:
         """Append a close frame as the last one. Whatever is appended later is not taken."""
@@ -99,6 +110,7 @@ class Outbox:
             data = b"".join(self._frames)
             self._frames.clear()
             self._bytes = 0
+            self._room.notify_all()
             return data
 
     def is_finishing(self) -> bool:
@@ -114,6 +126,7 @@ class Outbox:
     def _finish(self, code: int, reason: str) -> None:
         self._frames.append(encode_frame(CLOSE, close_payload(code, reason)))
         self._finishing_until = time.monotonic() + CLOSE_GRACE_SECONDS
+        self._room.notify_all()  # nobody need wait for this one
 
 
 class Hub:
@@ -136,6 +149,7 @@ class Hub:
         # One lock for all of the feed's state: joining, publishing and asking each see one consistent moment.
         # It guards the attributes below and the outboxes' insides.
         self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)  # less waits in some outbox
         self._outboxes: set[Outbox] = set()
         self._anomalies: OrderedDict[str, Kept] = OrderedDict()
         self._alerts: deque[Kept] = deque(maxlen=history)
@@ -187,7 +201,7 @@ class Hub:
             "data": {"server": "realtime_client.demo"},
             "timestamp": wire_time(datetime.now(UTC)),
         }
-        outbox = Outbox(self._lock, self._max_pending_messages, self._max_pending_bytes)
+        outbox = Outbox(self._lock, self._room, self._max_pending_messages, self._max_pending_bytes)
         with self._lock:
             if len(self._outboxes) >= self._max_clients:
                 return None
@@ -202,6 +216,14 @@ class Hub:
         """The client is gone: it is sent nothing more."""
         with self._lock:
             self._outboxes.discard(outbox)
+            self._room.notify_all()
+
+    def wait_for_room(self, timeout: float) -> None:
+        """See :meth:`FeedServer.wait_for_room`."""
+        with self._lock:
+            if not self._room.wait_for(lambda: not any(o.is_crowded_locked() for o in self._outboxes), timeout):
+                for outbox in [o for o in self._outboxes if o.is_crowded_locked()]:
+                    outbox.drop_locked()
 
     def snapshot(self) -> Snapshot:
         """The present."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from datetime import timedelta
 
 from realtime_client.doctor.checks import Finding, Verdict
 from realtime_client.errors import (
@@ -11,17 +12,19 @@ from realtime_client.errors import (
     ConnectionLost,
     ConnectTimeout,
     HandshakeRejected,
+    HeartbeatTimeout,
     PollError,
     RealtimeError,
     RecordingError,
 )
 
-__all__ = ["of_certificate", "of_poll", "of_status", "of_trouble"]
+__all__ = ["of_certificate", "of_clock", "of_poll", "of_status", "of_trouble"]
 
 EXPIRED, NOT_YET_VALID, WRONG_NAMES = 10, 9, frozenset({62, 64})
 UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 """OpenSSL's codes (``X509_V_ERR_...``): of a certificate that signs itself, or whose authority is not known."""
-
+MAX_SKEW = 5.0
+"""Seconds that two clocks may differ before it is worth a word."""
 
 TIMEOUTS = {
     "config": ("a callable option does not return", "mend the callable, or allow for more connect_timeout"),
@@ -29,11 +32,15 @@ TIMEOUTS = {
     "tcp": ("a firewall drops packets on the way, or the host is down", "look whether {where} can be reached"),
     "tls": (
         "the server does not speak TLS on this port, or is overloaded",
-        "check the port, and whether the URL is meant to begin with ws://",
+        "check the port, and whether the URL is meant to begin with ws:// (or redis://)",
     ),
     "upgrade": (
         "something accepts connections there, and does not answer a request",
         "check the port, and whether the URL is meant to begin with wss://",
+    ),
+    "login": (
+        "something accepts connections there, and does not answer as Redis does",
+        "check the port, and whether the URL is meant to begin with rediss://",
     ),
 }
 """Cause and remedy of a step that took too long."""
@@ -65,7 +72,8 @@ def of_trouble(step: str, error: BaseException, *, where: str) -> Finding:
             return of_certificate(error)
         case ssl.SSLError():
             cause = "the server does not speak TLS on this port, or a kind of it that this machine refuses"
-            return _fail(words, error, cause, "check the port, and whether the URL is meant to begin with ws://")
+            remedy = "check the port, and whether the URL is meant to begin with ws:// (or redis://)"
+            return _fail(words, error, cause, remedy)
         case ConnectionRefusedError():
             return _fail(words, error, "nothing listens there", "start the server, or check host and port in the URL")
         case ConnectionResetError() | BrokenPipeError():
@@ -75,6 +83,11 @@ def of_trouble(step: str, error: BaseException, *, where: str) -> Finding:
             return _fail(words, error, "the proxy, or what is said of it, is not right", "check proxy= and *_proxy")
         case ConnectError() if step == "tls":
             return _fail(words, error, "the TLS settings cannot be used", "check ca_file")
+        case ConnectError() if step == "login":
+            cause = "what listens there is no Redis, TLS is expected (rediss://) or is not, or Sentinels know no master"
+            return _fail(words, error, cause, "check scheme, port and what stands behind the '?' of the URL")
+        case HeartbeatTimeout():
+            return _fail(words, error, "the server hangs, or something on the way holds answers back", "look at both")
         case ConnectError() if step == "config":
             return _fail(words, error, "a callable option gives nothing to go on with", "mend the callable")
         case ConnectError():
@@ -136,6 +149,23 @@ def of_poll(error: PollError) -> Finding:
     else:
         cause, remedy = of_status(error.status)
     return _fail(str(error), error, cause, remedy.replace("the URL", "polling_url"))
+
+
+def of_clock(whose: str, ahead: float, exactness: float) -> Finding:
+    """What it means that another clock shows another time.
+
+    Args:
+        whose: Who said what time it is.
+        ahead: Seconds by which that is ahead of this machine.
+        exactness: Seconds by which this may be wrong.
+    """
+    about = f"{abs(ahead):.1f} s" if abs(ahead) < 100 else str(timedelta(seconds=round(abs(ahead))))
+    found = f"{whose} is {about} {'ahead of' if ahead > 0 else 'behind'} this machine's clock"
+    if abs(ahead) - exactness > MAX_SKEW:
+        cause = "one of the two clocks is wrong"
+        remedy = "let both be set by NTP; tokens and certificates may be refused, and ages shown are wrong"
+        return Finding(found, Verdict.WARN, cause, remedy)
+    return Finding(found)
 
 
 def _fail(found: str, error: BaseException, cause: str, remedy: str) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -43,8 +43,18 @@ class Finding:
     error: RealtimeError | None = None
 
 
-Step = tuple[str, Callable[[], Finding]]
-"""A step's name, and what takes it; what that raises is what is wrong."""
+class Step(NamedTuple):
+    """A step.
+
+    Attributes:
+        name: Its name.
+        take: What takes it; what that raises is what is wrong.
+        needs: The step without which this one cannot be taken, or ``None``.
+    """
+
+    name: str
+    take: Callable[[], Finding]
+    needs: str | None = None
 
 
 @attrs.frozen
@@ -52,8 +62,9 @@ class Check:
     """One step of a diagnosis. Its texts hold no secrets; some are the server's words, and may hold anything else.
 
     Attributes:
-        name: ``config``, ``dns``, ``proxy``, ``tcp``, ``tls``, ``upgrade``, ``greeting``, ``heartbeat``, ``polling``,
-            ``clock`` or ``recording``.
+        name: ``config``, ``dns``, ``proxy``, ``tcp``, ``tls`` and ``clock``; for a WebSocket ``upgrade``, ``greeting``,
+            ``heartbeat`` and ``polling``; for Redis ``login``, ``ping``, ``stream``, ``snapshot`` and ``relay``; for a
+            recording ``recording``.
         verdict: How it went.
         seconds: How long it took.
         found: The facts, in words.

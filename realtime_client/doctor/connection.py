@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import socket
-import ssl
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import attrs
 from websocket import ABNF
 
 from realtime_client import options
@@ -21,27 +18,21 @@ from realtime_client._core.frames import Pong as PongFrame
 from realtime_client._core.handshake import parse_answer
 from realtime_client.client import RealtimeClient
 from realtime_client.config import ClientConfig
+from realtime_client.doctor.advice import of_clock
 from realtime_client.doctor.checks import Finding, Step, Verdict
+from realtime_client.doctor.configuration import ask_for, judge_config
+from realtime_client.doctor.route import SLOW, Route
 from realtime_client.doctor.talk import ListeningSocket, Talk
-from realtime_client.errors import ConnectError, ConnectTimeout, HeartbeatTimeout, MalformedMessage
+from realtime_client.errors import ConnectError, HeartbeatTimeout, MalformedMessage
 from realtime_client.events import Event, Pong
 from realtime_client.redaction import show_url
-from realtime_client.transports.callables import Callables
-from realtime_client.transports.dialing import Dial
-from realtime_client.transports.errands import Abandoned, Errands, Raised
 from realtime_client.transports.opening import credentials, open_websocket
-from realtime_client.transports.proxies import Proxy, find_proxy
 from realtime_client.transports.tls import TlsSettings
 
 __all__ = ["Connection"]
 
-EXPIRES_SOON = timedelta(days=14)
-SLOW = 1.0
-"""Seconds; a step that takes longer works, and is felt at every reconnection."""
 GREETING = 3.0
 """Seconds to wait for the server's first message."""
-MAX_SKEW = 5.0
-"""Seconds that two clocks may differ before it is worth a word."""
 GOODBYE = 0.5
 """Seconds to wait for the server's goodbye."""
 PING = b"doctor"
@@ -52,144 +43,61 @@ class Connection:
 
     Args:
         config: Where to, and how.
-
-    Attributes:
-        host: Whom the client speaks to next: the server, or the proxy on the way.
     """
 
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
         self._target = urlsplit(config.url)
-        self._secure = self._target.scheme == "wss"
         self._host = self._target.hostname or ""
-        self._port = self._target.port or (443 if self._secure else 80)
-        self._deadline = math.inf
+        secure = self._target.scheme == "wss"
+        nodes = [(self._host, self._target.port or (443 if secure else 80))]
+        self._route = Route(config, nodes, tls=TlsSettings(config) if secure else None)
         self._headers: dict[str, str] = {}
-        self._proxy: Proxy | None = None
-        self._addresses: list[str] = []
-        self._dial: Dial | None = None
         self._talk: Talk | None = None
         self._skews: list[tuple[str, float, float]] = []  # who said it, seconds ahead of us, how exactly
-        self.host = self._host
+
+    @property
+    def host(self) -> str:
+        """Whom the present step is about."""
+        return self._route.host
 
     def steps(self) -> tuple[Step, ...]:
-        """The steps, in their order; only the first for what is no WebSocket."""
+        """The steps, in their order."""
         return (
-            ("config", self._look_at_config),
-            ("dns", self._look_up),
-            ("proxy", self._choose_proxy),
-            ("tcp", self._connect),
-            ("tls", self._secure_it),
-            ("upgrade", self._upgrade),
-            ("greeting", self._await_greeting),
-            ("heartbeat", self._beat),
-            ("polling", self._poll),
-            ("clock", self._compare_clocks),
+            Step("config", self._look_at_config),
+            Step("dns", self._route.look_up, needs="config"),
+            Step("proxy", self._route.choose_proxy, needs="dns"),
+            Step("tcp", self._route.connect, needs="proxy"),
+            Step("tls", self._route.secure, needs="tcp"),
+            Step("upgrade", self._upgrade, needs="tls"),
+            Step("greeting", self._await_greeting, needs="upgrade"),
+            Step("heartbeat", self._beat, needs="greeting"),
+            Step("polling", self._poll),
+            Step("clock", self._compare_clocks),
         )
 
     def leave(self) -> None:
         """Close what is open."""
         if self._talk is not None:
             self._talk.leave(time.monotonic() + GOODBYE)
-        if self._dial is not None:
-            self._dial.close()
+        self._route.leave()
 
     def _look_at_config(self) -> Finding:
         config = self._config
-        self._deadline = time.monotonic() + config.connect_timeout
-        token = self._ask("token", config.token, options.Token())
-        headers = self._ask("headers", config.headers, options.Header()) or {}
+        deadline = self._route.deadline = time.monotonic() + config.connect_timeout
+        token = ask_for("token", options.Token(), config, deadline)
+        headers = ask_for("headers", options.Header(), config, deadline) or {}
         self._headers = credentials(self._target, headers, token)
-        default = ClientConfig()
-        changed = [f.name for f in attrs.fields(ClientConfig) if getattr(config, f.name) != getattr(default, f.name)]
-        others = [name for name in changed if name not in ("url", "token", "headers")]
-        has_credentials = "Authorization" in self._headers
-        found = ", ".join(
-            [
-                show_url(config.url),
-                "with credentials" if has_credentials else "without credentials",
-                *([f"not by default: {', '.join(others)}"] if others else []),
-            ]
+        return judge_config(
+            config,
+            has_credentials="Authorization" in self._headers,
+            host=self._host,
+            scheme=self._target.scheme,
+            secure="wss",
         )
-        if has_credentials and not self._secure and not _is_this_machine(self._host):
-            cause = "whoever is on the way can read them"
-            return Finding(f"{found}; they go over ws:// in the clear", Verdict.WARN, cause, "use wss://")
-        return Finding(found)
-
-    def _ask(self, name: str, value: Any, rule: options.Rule) -> Any:
-        """The value of an option that may be a callable of the user's."""
-        try:
-            return Callables(self._config.name).ask(name, value, rule, Errands(), self._deadline)
-        except Abandoned:
-            raise ConnectTimeout(f"the {name} callable does not return") from None
-
-    def _look_up(self) -> Finding:
-        with contextlib.suppress(ConnectError):  # which is for the next step to tell
-            self._proxy = find_proxy(self._config.proxy, self._target)
-        host, port = (self._host, self._port) if self._proxy is None else (self._proxy.host, self._proxy.port)
-        self.host = host
-        whose = "" if self._proxy is None else f"the proxy {host}: "
-        began = time.monotonic()
-        try:
-            answers = Errands().call(
-                f"rtc-resolve-{host}", lambda: socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM), self._deadline
-            )
-        except Raised as raised:
-            raise raised.error from None
-        except Abandoned:
-            raise ConnectTimeout("the time is up") from None
-        self._addresses = list(dict.fromkeys(str(answer[4][0]) for answer in answers))
-        found = whose + ", ".join(self._addresses)
-        if time.monotonic() - began > SLOW:
-            return Finding(found, Verdict.WARN, "the first name server does not answer", "check /etc/resolv.conf")
-        return Finding(found)
-
-    def _choose_proxy(self) -> Finding:
-        self._proxy = find_proxy(self._config.proxy, self._target)
-        if self._proxy is None:
-            return Finding("none" if self._config.proxy is None else "none, as configured")
-        origin = "from the environment" if self._config.proxy is None else "as configured"
-        return Finding(f"{self._proxy.scheme} proxy {self._proxy.host}:{self._proxy.port}, {origin}")
-
-    def _connect(self) -> Finding:
-        if self._proxy is not None:
-            self._dial = Dial()
-            self._dial.through(self._proxy, self._host, self._port, self._deadline)
-            return Finding(f"connected through the proxy to {self._host}:{self._port}")
-        refused: list[tuple[str, OSError]] = []
-        for number, address in enumerate(self._addresses):
-            began = time.monotonic()
-            share = (self._deadline - began) / (len(self._addresses) - number)
-            dial = self._dial = Dial()
-            try:
-                dial.connect(address, self._port, began + share)
-            except OSError as error:
-                dial.close()
-                refused.append((address, error))
-                continue
-            found = f"connected to {address}, port {self._port}"
-            if refused:
-                failed = ", ".join(f"{address}: {_words(error)}" for address, error in refused)
-                cause = "the name has addresses at which nobody listens"
-                return Finding(f"{found}; not to {failed}", Verdict.WARN, cause, "mend the name's addresses")
-            if time.monotonic() - began > SLOW:
-                return Finding(found, Verdict.WARN, "it is far away, or packets are lost", "look at the network")
-            return Finding(found)
-        raise refused[-1][1]
-
-    def _secure_it(self) -> Finding:
-        if not self._secure:
-            return Finding("none: ws://", Verdict.SKIP)
-        assert self._dial is not None
-        self._dial.secure(TlsSettings(self._config).context(), self._host, self._deadline)
-        sock = self._dial.sock
-        assert isinstance(sock, ssl.SSLSocket)
-        return _of_peer(sock, datetime.now(UTC))
 
     def _upgrade(self) -> Finding:
-        assert self._dial is not None
-        assert self._dial.sock is not None
-        listening = ListeningSocket(self._dial.sock)
+        listening = ListeningSocket(self._route.sock)
         try:
             first, agreement = open_websocket(
                 cast("socket.socket", listening),
@@ -197,11 +105,11 @@ class Connection:
                 headers=self._headers,
                 subprotocols=self._config.subprotocols,
                 compression=self._config.compression,
-                deadline=self._deadline,
+                deadline=self._route.deadline,
             )
         finally:
             self._note_date(bytes(listening.heard))
-        self._talk = Talk(self._dial.sock, first, agreement, self._config.max_message_bytes)
+        self._talk = Talk(self._route.sock, first, agreement, self._config.max_message_bytes)
         return Finding(f"101, {'no compression' if agreement is None else 'permessage-deflate'}")
 
     def _note_date(self, heard: bytes) -> None:
@@ -287,30 +195,7 @@ class Connection:
         if not self._skews:
             return Finding("the server did not say what time it is", Verdict.SKIP)
         whose, ahead, exactness = min(self._skews, key=lambda skew: skew[2])
-        about = f"{abs(ahead):.1f} s" if abs(ahead) < 100 else str(timedelta(seconds=round(abs(ahead))))
-        found = f"{whose} is {about} {'ahead of' if ahead > 0 else 'behind'} this machine's clock"
-        if abs(ahead) - exactness > MAX_SKEW:
-            cause = "one of the two clocks is wrong"
-            remedy = "let both be set by NTP; tokens and certificates may be refused, and ages shown are wrong"
-            return Finding(found, Verdict.WARN, cause, remedy)
-        return Finding(found)
-
-
-def _of_peer(sock: ssl.SSLSocket, now: datetime) -> Finding:
-    """What the TLS connection has come to."""
-    cipher = sock.cipher()
-    found = f"{sock.version()}, {cipher[0] if cipher else 'no cipher'}"
-    certificate = sock.getpeercert()
-    if not certificate:
-        cause = "the ssl_context given does not verify"
-        return Finding(f"{found}; the certificate is not verified", Verdict.WARN, cause, "verify it")
-    names = [value for _, value in cast("tuple[tuple[str, str], ...]", certificate.get("subjectAltName", ()))]
-    until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
-    left = until - now
-    found += f"; certificate for {', '.join(names[:5]) or 'no name'}, until {until:%Y-%m-%d} ({left.days} days)"
-    if left < EXPIRES_SOON:
-        return Finding(found, Verdict.WARN, "the certificate expires soon", "renew it")
-    return Finding(found)
+        return of_clock(whose, ahead, exactness)
 
 
 def _decoded(item: Any) -> Event:
@@ -325,11 +210,3 @@ def _answer(item: Any) -> str:
         if isinstance(_decoded(item), Pong):
             return "a pong message"
     return ""
-
-
-def _is_this_machine(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.") or host.endswith(".localhost")
-
-
-def _words(error: OSError) -> str:
-    return str(error.strerror or error)

@@ -12,6 +12,7 @@ from realtime_client.doctor import recordings
 from realtime_client.doctor.advice import of_poll, of_trouble
 from realtime_client.doctor.checks import Check, Finding, Step, Verdict
 from realtime_client.doctor.connection import Connection
+from realtime_client.doctor.redis_stream import RedisStream
 from realtime_client.errors import PollError
 from realtime_client.transports.errands import Abandoned
 
@@ -26,8 +27,9 @@ def diagnose(config: ClientConfig) -> Iterator[Check]:
     is wrong with the connection is raised.
 
     A WebSocket gets ``config``, ``dns``, ``proxy``, ``tcp``, ``tls``, ``upgrade``, ``greeting``, ``heartbeat``,
-    ``polling`` and ``clock``, a recording ``config`` and ``recording``. What cannot be looked at, because a step before
-    it failed or because there is nothing, is there with `Verdict.SKIP`.
+    ``polling`` and ``clock``; a stream in Redis ``config`` to ``tls``, ``login``, ``ping``, ``stream``, ``snapshot``,
+    ``relay`` and ``clock``; a recording ``config`` and ``recording``. What cannot be looked at, because a step that it
+    needs failed or because there is nothing, is there with `Verdict.SKIP`.
 
     Args:
         config: Where to, and how.
@@ -42,31 +44,28 @@ def diagnose(config: ClientConfig) -> Iterator[Check]:
     if urlsplit(config.url).scheme.lower() == SCHEME:
         yield from _in_turn(recordings.steps(config), lambda: "the file")
         return
-    connection = Connection(config)
+    examined = RedisStream(config) if config.is_redis else Connection(config)
     try:
-        yield from _in_turn(connection.steps(), lambda: connection.host)
+        yield from _in_turn(examined.steps(), lambda: examined.host)
     finally:
-        connection.leave()
-
-
-INDEPENDENT = frozenset({"polling", "clock"})
-"""Steps that need none of those before them."""
+        examined.leave()
 
 
 def _in_turn(steps: tuple[Step, ...], where: Callable[[], str]) -> Iterator[Check]:
-    failed = ""
-    for name, step in steps:
+    blocked: dict[str, str] = {}  # steps that were not to be had, and the one that failed
+    for name, take, needs in steps:
         began = time.monotonic()
-        if failed and name not in INDEPENDENT:
-            finding = Finding(f"not tried, since {failed} failed", Verdict.SKIP)
+        if needs in blocked:
+            blocked[name] = blocked[needs]
+            finding = Finding(f"not tried, since {blocked[needs]} failed", Verdict.SKIP)
         else:
             try:
-                finding = step()
+                finding = take()
             except PollError as error:
                 finding = of_poll(error)
             except (Exception, Abandoned) as error:  # noqa: BLE001 - whatever it is, it is what is wrong
                 finding = of_trouble(name, error, where=where())
+        if finding.verdict is Verdict.FAIL:
+            blocked[name] = name
         seconds = time.monotonic() - began
         yield Check(name, finding.verdict, seconds, finding.found, finding.cause, finding.remedy, finding.error)
-        if finding.verdict is Verdict.FAIL:
-            failed = name

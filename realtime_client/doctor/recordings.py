@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+from collections import Counter
 from datetime import UTC, datetime
 
 from realtime_client._core.codec import Codec
@@ -17,10 +18,15 @@ from realtime_client.redaction import show_url
 
 __all__ = ["steps"]
 
+MOST_TYPES = 4
+"""Types of events that are named; the others are counted together."""
+LONGEST_NAME = 40
+"""Characters of a type's name that are told."""
+
 
 def steps(config: ClientConfig) -> tuple[Step, ...]:
     """The steps, in their order."""
-    return (("config", lambda: _config(config)), ("recording", lambda: _read(config)))
+    return (Step("config", lambda: _config(config)), Step("recording", lambda: _read(config), needs="config"))
 
 
 def _config(config: ClientConfig) -> Finding:
@@ -38,7 +44,7 @@ def _read(config: ClientConfig) -> Finding:
         file = open(path, "rb")  # noqa: SIM115 - what follows has errors of its own
     except OSError as error:
         raise RecordingError(error.strerror or str(error), path=path) from None
-    codec, messages, malformed, cut = Codec(), 0, 0, ""
+    codec, types, messages, malformed, cut = Codec(), Counter[str](), 0, 0, ""
     begin: datetime | None = None
     end: datetime | None = None
     with file:
@@ -48,13 +54,17 @@ def _read(config: ClientConfig) -> Finding:
                     cut = f", cut off within line {message.number}"
                     break
                 messages += 1
-                malformed += len(codec.decode_batch([message.text], received_at=datetime.now(UTC)).malformed)
+                batch = codec.decode_batch([message.text], received_at=message.at or datetime.now(UTC))
+                types.update(event.type[:LONGEST_NAME] for event in batch.events)
+                malformed += len(batch.malformed)
                 begin, end = begin or message.at, message.at or end
         except MalformedLine as error:
             raise RecordingError(f"line {error.number}: {error}", path=path, line=error.number) from None
     found = f"{messages} messages" + (f" over {end - begin}" if begin and end else "") + cut
     if malformed:
         found += f", {malformed} of them malformed"
+    if types:
+        found += f": {_counted(types)}"
     if not messages:
         return Finding(found, Verdict.WARN, "nothing came while it was recorded", "record for longer")
     if malformed:
@@ -63,3 +73,10 @@ def _read(config: ClientConfig) -> Finding:
     if cut:
         return Finding(found, Verdict.WARN, "the recorder was killed", "nothing need be done: the rest is replayed")
     return Finding(found)
+
+
+def _counted(types: Counter[str]) -> str:
+    """The commonest types, and how many events there are of each."""
+    parts = [f"{count} {name}" for name, count in types.most_common(MOST_TYPES)]
+    others = types.total() - sum(count for _, count in types.most_common(MOST_TYPES))
+    return ", ".join([*parts, f"{others} others"] if others else parts)

@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 
+from realtime_client.doctor import redis_stream
 from realtime_client.testing import FakeServer, accept, refuse, stall
 from tests.cli.conftest import Call
 from tests.cli.process import Start
+from tests.relay.servers import RedisServer
+from tests.relay.test_same_store import Writing
+
+
+@pytest.fixture
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_stream, "TAKEOVER", 0.0)
 
 
 def test_each_step_is_a_line(call: Call) -> None:
@@ -80,6 +88,27 @@ def test_a_recording(call: Call, tmp_path: Path) -> None:
     path.write_text("hello\n")
     assert call("doctor", f"replay:{path}").code == 6
     assert call("doctor", f"replay:{path}.none").code == 1
+
+
+def test_a_stream_in_redis(call: Call, no_patience: None) -> None:
+    with RedisServer() as server:
+        url = server.url("s")
+        ended = call("doctor", url)
+        assert ended.code == 1
+        assert next(line for line in ended.out if "FAIL" in line).split()[0] == "stream"
+        relay = Writing(url)
+        ended = call("doctor", url)
+        assert (ended.code, ended.err) == (0, [])
+        assert [line.split()[:2] for line in ended.out if line.startswith("relay")] == [["relay", "OK"]]
+        relay.end()
+    assert call("doctor", url).code == 4
+
+
+def test_refused_by_redis(call: Call) -> None:
+    with RedisServer("--requirepass", "s3cret") as server:
+        ended = call("doctor", server.url("s"))
+    assert ended.code == 3
+    assert "s3cret" not in "".join(ended.out)
 
 
 def test_hostile_words_of_a_server_are_written_out(call: Call) -> None:

@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,34 @@ def test_it_is_served_from_the_first_client_on_and_remains(file: Path, start: St
         assert client.status.state is ConnectionState.CONNECTED
     with RealtimeClient(url) as late:
         late.store.wait_for(lambda s: s.recent_logs and s.stats.total_logs == 5, timeout=TIMEOUT)
+    assert process.interrupt(signal.SIGINT)[0] == 130
+
+
+def test_a_client_that_is_slower_than_the_replay_gets_everything(tmp_path: Path, start: Start) -> None:
+    """Far more than may wait for one client, as fast as it can be read, to a program that stops for a moment."""
+    path, count = tmp_path / "long.jsonl", 20_000
+    path.write_text(
+        "".join(json.dumps({"type": "step", "data": [number, "x" * 2_000]}) + "\n" for number in range(count))
+    )
+    process = start("replay", str(path), "--port", "0", "--speed", "max")
+    steps: list[Any] = []
+    done = threading.Event()
+
+    def take(event: Any) -> None:
+        if not steps:
+            done.wait(2.0)  # everything on the way fills up
+        steps.append(event.data[0])
+        if len(steps) == count:
+            done.set()
+
+    client = RealtimeClient(
+        process.out.until("REALTIME_URL=").partition("=")[2], overflow="block", max_pending_events=100
+    )
+    client.on("step", take)
+    with client:
+        assert done.wait(TIMEOUT), len(steps)
+    assert steps == list(range(count))
+    assert client.metrics().reconnects == 0
     assert process.interrupt(signal.SIGINT)[0] == 130
 
 

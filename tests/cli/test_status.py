@@ -13,6 +13,10 @@ from realtime_client.demo import FeedServer
 from realtime_client.testing import FakeServer, accept, refuse, send, stall
 from tests.cli.conftest import Call
 from tests.cli.process import Start
+from tests.client.recording import Stopwatch
+from tests.relay.servers import RedisServer
+from tests.relay.test_reading import publish
+from tests.relay.test_same_store import Writing
 
 STATS = {"type": "stats_update", "data": {"stats": {"totalLogs": 50, "anomalyCount": 2, "queue": 7}}}
 LOG = {"id": "1", "message": "disk \x1b[2Jfull", "level": "ERROR", "timestamp": "2026-01-02T03:04:05Z"}
@@ -69,6 +73,22 @@ def test_a_feed_without_figures_is_waited_for_no_longer_than_asked(call: Call) -
         ended = call("status", server.url, "--wait", "0.3")
     assert ended.code == 0
     assert said(ended.out)["state"].startswith("connected by websocket")
+
+
+def test_a_stream_in_redis_is_known_at_once(call: Call) -> None:
+    with RedisServer() as server:
+        url = server.url("s")
+        relay = Writing(url)
+        publish(relay, 0, 3)
+        relay.snapshot()
+        with Stopwatch() as took:
+            ended = call("status", url, "--wait", "20")
+        relay.end()
+    assert (ended.code, ended.err) == (0, [])
+    assert took.seconds < 10
+    lines = said(ended.out)
+    assert lines["state"] == "connected by redis"
+    assert lines["figures"].startswith("log lines 0, anomalies 3, ")
 
 
 def test_quiet(call: Call) -> None:

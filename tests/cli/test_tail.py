@@ -300,9 +300,10 @@ def test_no_follow_without_a_server_is_exit_4(call: Call) -> None:
     assert (ended.code, ended.out) == (4, [])
 
 
-def test_the_duration_ends_it(call: Call) -> None:
+@pytest.mark.parametrize("duration", ["1", "1s", "0.01m"])
+def test_the_duration_ends_it(duration: str, call: Call) -> None:
     with FakeServer(then=[repeat(None, send(alert("again")), interval=0.05)]) as server:
-        ended = call("tail", server.url, "--quiet", "--duration", "1")
+        ended = call("tail", server.url, "--quiet", "-f", "--duration", duration)
     assert ended.code == 0
     assert ended.out
     assert ended.err == []
@@ -426,6 +427,38 @@ def test_no_server_is_exit_4_once_the_outage_is_declared(start: Start) -> None:
     assert error.startswith("realtime-client: error: ")
 
 
+@pytest.fixture
+def nobody_at_the_default_address() -> Iterator[None]:
+    """The port is taken, and not listened on, so that who connects is refused."""
+    with socket.socket() as sock:
+        try:
+            sock.bind(("127.0.0.1", 8080))
+        except OSError:
+            pytest.skip("another program has port 8080 of this machine")
+        yield
+
+
+@pytest.mark.usefixtures("nobody_at_the_default_address")
+def test_a_missing_url_is_one_line(start: Start) -> None:
+    process = start("tail", "--quiet", "--timeout", "60", env={**AT_ONCE, "REALTIME_MAX_RECONNECT_ATTEMPTS": "1"})
+    code = process.end()
+    (line,) = process.err.seen
+    assert code == 4, line
+    assert line.startswith("realtime-client: error: cannot connect to ws://localhost:8080/ws: ")
+    assert line.endswith("that is the default address; another is given as URL or in REALTIME_URL")
+
+
+@pytest.mark.parametrize("command", ["tail", "status", "doctor", "watch", "record"])
+def test_without_redis_py_it_is_one_line(command: str, start: Start, tmp_path: Path) -> None:
+    (tmp_path / "redis.py").write_text("raise ModuleNotFoundError(\"No module named 'redis'\", name='redis')")
+    where = [str(tmp_path / "feed.jsonl")] if command == "record" else []
+    process = start(command, *where, "redis://localhost/0?stream=s", env={"PYTHONPATH": str(tmp_path)})
+    assert process.end() == 2
+    said = process.err.seen if command != "doctor" else process.out.all()[:2]
+    assert "pip install 'realtime-client[redis]'" in "".join(said)
+    assert command == "doctor" or len(said) == 1
+
+
 def test_a_wrong_path_is_exit_4_at_once(server: FakeServer, call: Call) -> None:
     ended = call("tail", server.url + "/nowhere", "--quiet")
     assert ended.code == 4
@@ -485,7 +518,7 @@ def test_output_that_cannot_be_written_is_exit_1(server: FakeServer, start: Star
     with open(os.devnull, "rb") as unwritable:
         process = start("tail", server.url, "--quiet", stdout=unwritable)
         assert process.end() == 1
-    assert process.err.seen == ["realtime-client: error: Bad file descriptor"]
+    assert process.err.seen == ["realtime-client: error: cannot write to standard output: Bad file descriptor"]
 
 
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

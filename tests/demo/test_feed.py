@@ -291,6 +291,38 @@ def read_all(sock: socket.socket) -> bytes:
     return bytes(received)
 
 
+def test_who_publishes_too_fast_may_wait_for_slow_clients() -> None:
+    with FeedServer(port=0, max_pending_messages=100) as server, join(server) as client:
+        receive(client, 2)
+        waited = threading.Event()
+
+        def publish() -> None:
+            for number in range(20_000):
+                server.wait_for_room(TIMEOUT)
+                server.publish(alert(f"{number} {'x' * 200}"))
+            waited.set()
+
+        publisher = threading.Thread(target=publish)
+        publisher.start()
+        assert not waited.wait(0.2)  # nobody reads yet
+        assert [message["data"]["message"].split()[0] for message in receive(client, 20_000)] == [
+            str(number) for number in range(20_000)
+        ]
+        publisher.join(TIMEOUT)
+        assert waited.is_set()
+
+
+def test_a_client_that_reads_nothing_is_not_waited_for() -> None:
+    with FeedServer(port=0, max_pending_messages=100) as server, unread(server) as stuck, join(server) as reader:
+        receive(reader, 2)
+        big = "x" * 100_000
+        for number in range(400):
+            server.wait_for_room(0.05)
+            server.publish(alert(f"{number} {big}"))
+            assert receive(reader, 1)[0]["data"]["message"].startswith(f"{number} ")
+        assert read_all(stuck).endswith(b"\x03\xf5the client reads too slowly")
+
+
 def test_a_slow_client_is_closed_with_1013_and_delays_nobody() -> None:
     with FeedServer(port=0, max_pending_bytes=100_000) as server, unread(server) as slow, join(server) as fast:
         receive(fast, 2)

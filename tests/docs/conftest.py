@@ -12,7 +12,8 @@ import pytest
 from realtime_client import LogEntry, NewAnomaly
 from realtime_client.demo import FeedServer
 from realtime_client.recording import Recorder
-from tests.relay.servers import RedisServer
+from realtime_client.relay import Relay, RelayState
+from tests.relay.servers import PATIENCE, RedisServer
 
 PUBLISHING_INTERVAL = 0.05
 
@@ -50,9 +51,10 @@ def feed() -> Iterator[FeedServer]:
 
 
 @pytest.fixture(scope="session")
-def redis_address() -> Iterator[str]:
-    """Host and port of a Redis server for the examples."""
-    with RedisServer() as server:
+def redis_address(feed: FeedServer) -> Iterator[str]:
+    """Host and port of a Redis server for the examples, to which the feed is relayed under a name of its own."""
+    with RedisServer() as server, Relay(feed.url, server.url("incidents")) as relay:
+        assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
         yield f"localhost:{server.port}"
 
 

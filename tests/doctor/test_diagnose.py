@@ -8,7 +8,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -42,38 +42,16 @@ from realtime_client.testing import (
     send_raw,
     stall,
 )
+from tests.doctor.examining import FAIL, OK, SKIP, WARN, BriefServer, Checks, examined, verdicts
+from tests.doctor.examining import failed as the_failed
 from tests.transports.proxying import ConnectProxy
 
-OK, WARN, FAIL, SKIP = Verdict.OK, Verdict.WARN, Verdict.FAIL, Verdict.SKIP
 GREETING = {"type": "connection_established"}
 STEPS = ["config", "dns", "proxy", "tcp", "tls", "upgrade", "greeting", "heartbeat", "polling", "clock"]
-Checks = Mapping[str, Check]
-
-
-def examined(url: str, **how: Any) -> Checks:
-    return {check.name: check for check in diagnose(ClientConfig(url, **how))}
-
-
-def verdicts(checks: Checks) -> dict[Verdict, list[str]]:
-    return {verdict: [c.name for c in checks.values() if c.verdict is verdict] for verdict in Verdict}
 
 
 def failed(checks: Checks) -> Check:
-    """The only step that failed; those that need it are passed over."""
-    (check,) = (check for check in checks.values() if check.verdict is FAIL)
-    names = list(checks)
-    later = [checks[name] for name in names[names.index(check.name) + 1 :] if name not in ("polling", "clock")]
-    assert all(c.verdict is SKIP and c.found == f"not tried, since {check.name} failed" for c in later)
-    assert check.cause
-    assert check.remedy
-    return check
-
-
-@pytest.fixture(autouse=True)
-def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    return the_failed(checks, "polling", "clock")
 
 
 # A server that is well
@@ -339,7 +317,7 @@ def test_a_ca_file_that_is_none(authority: trustme.CA, tmp_path: Path) -> None:
 
 
 def test_tls_where_there_is_none() -> None:
-    with PlainServer(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+    with BriefServer(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         check = failed(examined(f"wss://127.0.0.1:{port}/ws"))
     assert check.name == "tls"
     assert "does not speak TLS" in check.cause
@@ -347,33 +325,10 @@ def test_tls_where_there_is_none() -> None:
 
 
 def test_no_tls_where_there_is_some(authority: trustme.CA) -> None:
-    with PlainServer(b"\x15\x03\x03\x00\x02\x02\x50") as port:  # a TLS alert
+    with BriefServer(b"\x15\x03\x03\x00\x02\x02\x50") as port:  # a TLS alert
         check = failed(examined(f"ws://127.0.0.1:{port}/ws"))
     assert check.name == "upgrade"
     assert "wss://" in check.cause + check.remedy
-
-
-class PlainServer:
-    """Answers the first bytes of its only client with these, and ends the connection."""
-
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve)
-
-    def _serve(self) -> None:
-        sock, _ = self._listening.accept()
-        with sock:
-            sock.recv(65536)
-            sock.sendall(self._answer)
-
-    def __enter__(self) -> int:
-        self._thread.start()
-        return int(self._listening.getsockname()[1])
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join(20)
-        self._listening.close()
 
 
 # The upgrade
@@ -577,20 +532,29 @@ def test_a_recording(recording: Path) -> None:
     checks = examined(replay_url(recording, speed="max", loop=True))
     assert list(checks) == ["config", "recording"]
     assert checks["config"].found.endswith("as fast as it can be read, looped")
-    assert (checks["recording"].verdict, checks["recording"].found) == (OK, "3 messages over 0:00:02")
+    assert (checks["recording"].verdict, checks["recording"].found) == (OK, "3 messages over 0:00:02: 3 system_alert")
 
 
 def test_a_recording_that_is_cut_or_malformed_or_empty(recording: Path) -> None:
     text = recording.read_text()
     for content, found in (
-        (text[:-10], "2 messages over 0:00:01, cut off within line 3"),
-        (text + '{"type":"system_alert"}\n', "4 messages over 0:00:02, 1 of them malformed"),
+        (text[:-10], "2 messages over 0:00:01, cut off within line 3: 2 system_alert"),
+        (text + '{"type":"system_alert"}\n', "4 messages over 0:00:02, 1 of them malformed: 3 system_alert"),
         ("", "0 messages"),
     ):
         recording.write_text(content)
         check = examined(replay_url(recording))["recording"]
         assert (check.verdict, check.found) == (WARN, found)
         assert check.cause
+
+
+def test_a_recording_of_many_types(recording: Path) -> None:
+    kinds = [*("new_anomaly" for _ in range(3)), "x" * 100, *(f"type-{n}" for n in range(5))]
+    log = {"log": {"id": "1", "message": "m"}}
+    lines = ({"type": kind, "data": log if kind == "new_anomaly" else None} for kind in kinds)
+    recording.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = examined(replay_url(recording))["recording"].found
+    assert found == f"9 messages: 3 new_anomaly, 1 {'x' * 40}, 1 type-0, 1 type-1, 3 others"
 
 
 def test_a_recording_that_is_none(recording: Path, tmp_path: Path) -> None:

@@ -132,6 +132,8 @@ def _connection(facts: Facts, width: int) -> Iterator[Line]:
             style, words = YELLOW, [_attempt(facts)]
         case ConnectionState.UNAVAILABLE:
             style, words = RED, [f"outage declared {lasted} ago", _attempt(facts)]
+        case ConnectionState.CLOSED:
+            words = [f"the recording ended {lasted} ago"]
     yield [Piece(1, cut(" · ".join(words), width - 1), style)]
     if status.last_error is not None and not status.connected:
         yield [Piece(1, cut(str(status.last_error), width - 1), style)]

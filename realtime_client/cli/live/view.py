@@ -8,7 +8,15 @@ from datetime import datetime
 
 import attrs
 
-from realtime_client import ClientConfig, ConnectionStatus, DashboardSnapshot, LogEntry, Metrics, Transport
+from realtime_client import (
+    ClientConfig,
+    ConnectionState,
+    ConnectionStatus,
+    DashboardSnapshot,
+    LogEntry,
+    Metrics,
+    Transport,
+)
 from realtime_client.cli.arguments import pattern
 from realtime_client.cli.live.rates import Series
 from realtime_client.cli.selection import LEVELS, Selection
@@ -64,6 +72,8 @@ class Facts:
     @property
     def source(self) -> str:
         """Where the figures come from, in a word."""
+        if self.status.state is ConnectionState.CLOSED:  # a recording; whoever ends the view does not see it any more
+            return "ended"
         if self.age is None:
             return "no data yet"
         if self.is_stale:

@@ -107,7 +107,7 @@ def test_everything_is_on_it() -> None:
             "FAILED · stale",
             ["for 60 s", "404"],
         ),
-        ({"state": ConnectionState.CLOSED}, "CLOSED · stale", ["for 60 s"]),
+        ({"state": ConnectionState.CLOSED}, "CLOSED · ended", ["the recording ended 60 s ago"]),
         ({"last_error": ConnectError("of before")}, "CONNECTED · stream", ["for 60 s · last heard 0.0 s ago"]),
     ],
 )

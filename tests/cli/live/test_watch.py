@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -148,6 +149,15 @@ def test_polling_is_seen(screen: Screen) -> None:
         screen.type(f"export REALTIME_POLLING_URL={feed.poll_url} REALTIME_POLL_AFTER=0\n")
         screen.run("watch", server.url)
         screen.wait_for(" · polling", "by polling")
+
+
+def test_a_recording_that_is_over_says_so_and_stays(screen: Screen, tmp_path: Path) -> None:
+    path = tmp_path / "feed.jsonl"
+    path.write_text("".join(json.dumps(message) + "\n" for message in (STATS, anomaly(1))))
+    screen.run("watch", f"replay:{path}")
+    screen.wait_for("CLOSED · ended", "the recording ended ", "disk full", "1,234")
+    screen.type("q")
+    screen.wait_for(PROMPT)
 
 
 def test_hostile_text_is_only_text(screen: Screen) -> None:
