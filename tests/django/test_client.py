@@ -157,9 +157,9 @@ def test_a_client_that_shall_give_up_stays_given_up(configure: Configure) -> Non
     with FakeServer(script=[[refuse(404)]]) as server:
         configure({"URL": server.url, "GIVE_UP": True})
         client = realtime.client
-        client.join(0)
         with pytest.raises(ConnectionError):
-            client.connect(timeout=PATIENCE)
+            client.join(PATIENCE)
+        assert realtime.client is client
         was = attrs.evolve(client.status, since=datetime.now(UTC) - timedelta(days=1))
         assert not is_due(was, client.config)
         assert is_due(was, attrs.evolve(client.config, give_up=False))
