@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.dispatch import Signal
 from django.test import Client, override_settings
 
@@ -263,6 +263,31 @@ def test_database_connections_are_treated_as_around_a_request(server: FakeServer
     server.send(anomaly(2))
     assert done.wait(PATIENCE)
     assert held == [False, False, False, False]
+
+
+def test_no_database_connection_outlives_the_client(server: FakeServer, configure: Configure) -> None:
+    used: list[Any] = []
+    done = threading.Event()
+
+    def query(**named: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        used.append(connections["default"])
+        done.set()
+
+    configure({"URL": server.url})
+    signals.new_anomaly.connect(query)
+    kept = connections.settings["default"]
+    kept["CONN_MAX_AGE"], before = None, kept["CONN_MAX_AGE"]
+    try:
+        realtime.client.connect(timeout=PATIENCE)
+        server.send(anomaly(1))
+        assert done.wait(PATIENCE)
+        server.send(anomaly(2))
+        realtime.client.close()
+    finally:
+        kept["CONN_MAX_AGE"] = before
+    assert used[0].connection is None
 
 
 def test_the_app_has_a_label_of_its_own() -> None:
