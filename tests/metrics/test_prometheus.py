@@ -140,12 +140,13 @@ def test_figures_are_those_of_the_relay(url: str, registry: CollectorRegistry) -
         found = scraped(registry)
         assert value(found, "realtime_relay_status", relay="r1", state="active") == 1
         assert value(found, "realtime_relay_terms_total", relay="r1") == 1
-        assert (value(found, "realtime_relay_appended_events_total", relay="r1") or 0) >= 1
         assert value(found, "realtime_relay_waiting_limit", relay="r1") == relay.max_pending_events
         assert value(found, "realtime_client_source_status", client="client", transport="redis") == 1
         assert {name for name, _ in found} <= {measure.prometheus_name for measure in (*CLIENT, *RELAY)}
-        assert relay.stop()
-        assert value(scraped(registry), "realtime_relay_status", relay="r1", state="stopped") == 1
+        assert relay.stop()  # until then a reader may have an event before the relay has counted it
+        found = scraped(registry)
+        assert (value(found, "realtime_relay_appended_events_total", relay="r1") or 0) >= 1
+        assert value(found, "realtime_relay_status", relay="r1", state="stopped") == 1
 
 
 # Many processes
@@ -341,7 +342,7 @@ def test_an_exposition_is_of_these_sources_alone(server: FakeServer, registry: C
         body, media_type = collector.exposition()
         assert media_type.startswith("text/plain; version=0.0.4")
         assert b'realtime_client_connection_status{client="one",state="connected"} 1.0' in body
-        assert b"two" not in body
+        assert b'client="two"' not in body
         body, media_type = collector.exposition("application/openmetrics-text; version=1.0.0")
         assert media_type.startswith("application/openmetrics-text; version=1.0.0")
         assert body.endswith(b"# EOF\n")
