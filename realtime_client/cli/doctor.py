@@ -90,7 +90,7 @@ def _tell(url: str | None, examination: Iterator[Check], args: argparse.Namespac
 
 
 def _of_config(failure: Failure) -> Check:
-    remedy = "mend it; what was not given here comes from the environment's REALTIME_ variables"
+    remedy = "mend it; what is not given here comes from the environment, or from a framework's settings"
     return Check("config", Verdict.FAIL, 0.0, str(failure), "an option is wrong", remedy)
 
 
