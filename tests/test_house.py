@@ -120,7 +120,7 @@ TABLE = {
     "web": Place(ours=PUBLIC | {PACKAGE}, libraries=names("attrs msgspec")),
     "integrations": Place(
         ours=PUBLIC | {PACKAGE, "cli", "web"},
-        libraries=names("asgiref attrs click django flask opentelemetry prometheus_client"),
+        libraries=names("asgiref attrs click django flask opentelemetry prometheus_client werkzeug"),
     ),
     "testing": Place(
         ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake _runtime.clock transports.base"),

@@ -98,7 +98,7 @@ def _tell(url: str | None, examination: Iterator[Check], args: argparse.Namespac
 def _of_config(error: ConfigError) -> Check:
     from realtime_client.doctor import Check, Verdict  # noqa: PLC0415 - as above
 
-    remedy = "mend it; what was not given here comes from the environment's REALTIME_ variables"
+    remedy = "mend it; what is not given here comes from the environment, or from a framework's settings"
     return Check("config", Verdict.FAIL, 0.0, str(error), "an option is wrong", remedy, error)
 
 

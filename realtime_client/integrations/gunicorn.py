@@ -2,19 +2,21 @@
 
 In ``gunicorn.conf.py``::
 
-    from realtime_client.integrations.gunicorn import post_worker_init
+    from realtime_client.integrations.gunicorn import child_exit, post_worker_init
 
-A configuration that has a ``post_worker_init`` of its own calls this one from there.
+A configuration that has a hook of the same name calls this one from there.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from typing import Protocol
 
 from realtime_client.web import end_all_streams
 
-__all__ = ["post_worker_init"]
+__all__ = ["child_exit", "post_worker_init"]
 
 LOOK_AROUND = 0.5
 """Seconds between two looks at whether the worker is to stop."""
@@ -24,6 +26,7 @@ class Worker(Protocol):
     """What is asked of a worker."""
 
     alive: bool
+    pid: int
 
 
 def post_worker_init(worker: Worker) -> None:
@@ -33,6 +36,18 @@ def post_worker_init(worker: Worker) -> None:
     ``worker.alive``, so a daemon thread looks at that.
     """
     threading.Thread(target=_watch, args=(worker,), name="rtc-gunicorn", daemon=True).start()
+
+
+def child_exit(server: object, worker: Worker) -> None:
+    """Let a worker that has ended leave the gauges of Prometheus; gunicorn's hook of this name, called in its master.
+
+    Without ``PROMETHEUS_MULTIPROC_DIR`` there is nothing to do.
+    """
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        with contextlib.suppress(ImportError):  # then nobody has written anything
+            from prometheus_client import multiprocess  # noqa: PLC0415 - an optional library
+
+            multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def _watch(worker: Worker) -> None:

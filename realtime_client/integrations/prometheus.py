@@ -18,6 +18,8 @@ from typing import Any
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, values
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.multiprocess import MultiProcessCollector
     from prometheus_client.registry import Collector
 except ImportError:
     raise ImportError(
@@ -34,6 +36,7 @@ WRITE_EVERY = 1.0
 LAST_WRITE = 0.5
 """Seconds that the last write may take, at the process's end."""
 TABLES = {"client": CLIENT, "relay": RELAY}
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 _writing = threading.Lock()
 """Held while something is written, and over every fork: prometheus_client has one lock for all its values, which a
@@ -54,12 +57,15 @@ class RealtimeCollector(Collector):
             of prometheus_client's ``MultiProcessCollector``, and of no other registry.
 
     Raises:
-        ValueError: Two sources have the same name, or there is another collector in the registry.
+        ValueError: Two sources have the same name, or there is another collector in the registry; or
+            ``PROMETHEUS_MULTIPROC_DIR`` is set, and no folder.
     """
 
     def __init__(self, *sources: Any, registry: CollectorRegistry | None = REGISTRY) -> None:
         self._sources = Sources(self._changed)
         self._in_files = bool(values.ValueClass._multiprocess)
+        if self._in_files and not os.path.isdir(folder := os.environ.get(FOLDER, "")):
+            raise ValueError(f"{FOLDER}: {folder!r:.120} is not allowed; allowed: a folder that is there")
         self._writers: dict[int, _Writer] = {}  # by process; filled by setdefault alone, which is atomic
         if registry is not None:
             registry.register(self)
@@ -94,6 +100,22 @@ class RealtimeCollector(Collector):
                             family.add_metric(_label_values(measure, source.name, value_of_label), value)
                 yield family
 
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """The answer to a scrape of these metrics and no others, for a site that has no other way to serve them.
+
+        Under ``PROMETHEUS_MULTIPROC_DIR`` it is read from the files, and tells of every process that writes there.
+
+        Args:
+            accept: The request's ``Accept``. Whoever asks for OpenMetrics gets that, everybody else the text format.
+
+        Returns:
+            The body, and its media type.
+        """
+        encode, media_type = choose_encoder(accept)
+        registry = CollectorRegistry()
+        registry.register(_Files() if self._in_files else self)
+        return encode(registry), media_type
+
     def describe(self) -> Iterable[Metric]:
         """The names, for the registry."""
         return [_family(kind, measure) for kind, table in TABLES.items() for measure in table]
@@ -106,6 +128,15 @@ class RealtimeCollector(Collector):
             if writer is new:
                 writer.start()
             writer.wake()
+
+
+class _Files(Collector):
+    """What all processes of a site have written of clients and relays."""
+
+    def collect(self) -> Iterable[Metric]:
+        ours = tuple(f"realtime_{kind}_" for kind in TABLES)
+        everything: Iterable[Metric] = MultiProcessCollector(None).collect()  # type: ignore[no-untyped-call]
+        return [metric for metric in everything if metric.name.startswith(ours)]
 
 
 class _Writer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -76,6 +77,7 @@ def test_the_state_follows_the_feed(fresh: Browser, visit: Visit, running: Serve
     page.wait_for_state("Reconnecting", "Unavailable")
     page.until(lambda page: "refused" in page.text("#trouble") or "closed" in page.text("#trouble"), "why")
     page.until(lambda page: page.text("#since").startswith("attempt "), "which attempt")
+    page.until(lambda page: re.search(r", last heard \d+ s ago$", page.text("#since")), "how old the figures are")
     page.wait_for_state("Unavailable")
     with FeedServer(port=port) as again:
         page.wait_for_state("Connected")

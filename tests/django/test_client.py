@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.dispatch import Signal
 from django.test import Client, override_settings
 
@@ -157,9 +157,9 @@ def test_a_client_that_shall_give_up_stays_given_up(configure: Configure) -> Non
     with FakeServer(script=[[refuse(404)]]) as server:
         configure({"URL": server.url, "GIVE_UP": True})
         client = realtime.client
-        client.join(0)
         with pytest.raises(ConnectionError):
-            client.connect(timeout=PATIENCE)
+            client.join(PATIENCE)
+        assert realtime.client is client
         was = attrs.evolve(client.status, since=datetime.now(UTC) - timedelta(days=1))
         assert not is_due(was, client.config)
         assert is_due(was, attrs.evolve(client.config, give_up=False))
@@ -263,6 +263,31 @@ def test_database_connections_are_treated_as_around_a_request(server: FakeServer
     server.send(anomaly(2))
     assert done.wait(PATIENCE)
     assert held == [False, False, False, False]
+
+
+def test_no_database_connection_outlives_the_client(server: FakeServer, configure: Configure) -> None:
+    used: list[Any] = []
+    done = threading.Event()
+
+    def query(**named: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        used.append(connections["default"])
+        done.set()
+
+    configure({"URL": server.url})
+    signals.new_anomaly.connect(query)
+    kept = connections.settings["default"]
+    kept["CONN_MAX_AGE"], before = None, kept["CONN_MAX_AGE"]
+    try:
+        realtime.client.connect(timeout=PATIENCE)
+        server.send(anomaly(1))
+        assert done.wait(PATIENCE)
+        server.send(anomaly(2))
+        realtime.client.close()
+    finally:
+        kept["CONN_MAX_AGE"] = before
+    assert used[0].connection is None
 
 
 def test_the_app_has_a_label_of_its_own() -> None:

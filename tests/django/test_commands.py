@@ -30,6 +30,49 @@ def test_code_can_call_tail_and_read_what_it_writes(configure: Configure) -> Non
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("rtc-")]
 
 
+FIGURES = {"type": "stats_update", "data": {"stats": {"totalLogs": 12, "anomalyCount": 3}}}
+
+
+def test_status_looks_at_the_projects_feed(configure: Configure) -> None:
+    with FakeServer(then=[accept(), send(FIGURES)]) as server:
+        configure({"URL": server.url, "TOKEN": "abc"})
+        written = io.StringIO()
+        call_command("realtime", "status", "--json", stdout=written)
+        told = json.loads(written.getvalue())
+        assert told["url"] == server.url
+        assert told["snapshot"]["stats"]["totalLogs"] == 12
+        (attempt,) = server.attempts  # the look's own, and none of the project's client
+        assert attempt.request is not None
+        assert attempt.request.headers["authorization"] == "Bearer abc"
+
+
+def test_status_of_a_feed_that_is_not_there(configure: Configure) -> None:
+    configure({"URL": "ws://127.0.0.1:1/ws"})
+    with pytest.raises(SystemExit) as ended:
+        call_command("realtime", "status", "--quiet")
+    assert ended.value.code == 4
+
+
+def test_doctor_examines_the_projects_feed(server: FakeServer, configure: Configure) -> None:
+    configure({"URL": server.url})
+    written = io.StringIO()
+    call_command("realtime", "doctor", "--json", stdout=written)
+    told = json.loads(written.getvalue())
+    assert told["url"] == server.url
+    assert {check["name"]: check["verdict"] for check in told["checks"]}["upgrade"] == "ok"
+
+
+def test_doctor_says_that_the_projects_token_is_refused(configure: Configure) -> None:
+    written = io.StringIO()
+    with FakeServer(then=[refuse(401)]) as refusing:
+        configure({"URL": refusing.url, "TOKEN": "my-secret"})
+        with pytest.raises(SystemExit) as ended:
+            call_command("realtime", "doctor", stdout=written)
+    assert ended.value.code == 3
+    assert "FAIL" in written.getvalue()
+    assert "my-secret" not in written.getvalue()
+
+
 def test_what_is_given_wins_over_the_settings(configure: Configure) -> None:
     with FakeServer(then=[accept(), send(anomaly(1))]) as server:
         configure({"URL": "ws://127.0.0.1:9/ws"})

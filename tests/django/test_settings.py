@@ -37,6 +37,10 @@ def may_see(request: object) -> bool:
     return False
 
 
+async def finds_out(request: object) -> bool:
+    return False
+
+
 CONTEXT = ssl.create_default_context()
 
 
@@ -112,6 +116,12 @@ def test_a_token_file_is_read_for_each_attempt(tmp_path: Path) -> None:
         ({"URL": URL, "AUTOSTART": "eager"}, Kind.VALUE, ["AUTOSTART: 'eager'", "'first_use', 'first_request', 'off'"]),
         ({"URL": URL, "DASHBOARD": "yes"}, Kind.VALUE, ["DASHBOARD: 'yes'", "True or False"]),
         ({"URL": URL, "DASHBOARD_TEST": 7}, Kind.VALUE, ["DASHBOARD_TEST: 7", "'staff', 'authenticated', 'anyone'"]),
+        ({"URL": URL, "DASHBOARD_TEST": None}, Kind.VALUE, ["DASHBOARD_TEST: None", "a function of the request"]),
+        ({"URL": URL, "DASHBOARD_TEST": Settings}, Kind.VALUE, ["DASHBOARD_TEST", "a function of the request"]),
+        ({"URL": URL, "DASHBOARD_TEST": finds_out}, Kind.VALUE, ["DASHBOARD_TEST", "asynchronous"]),
+        ({"URL": URL, "EVENTS": {"pong": DeployFinished}}, Kind.VALUE, ["EVENTS", "'pong' is built in"]),
+        ({"URL": URL, "HEALTH": "yes"}, Kind.VALUE, ["HEALTH: 'yes'", "True or False"]),
+        ({"URL": URL, "METRICS": 1}, Kind.VALUE, ["METRICS: 1", "True or False"]),
         ({"URL": URL, "DASHBOARD_TEST": "stuff"}, Kind.IMPORT, ["DASHBOARD_TEST", "'stuff'"]),
         ({"URL": URL, "TITLE": ""}, Kind.VALUE, ["TITLE: ''", "text that is not empty"]),
         ({"URL": URL, "MAX_STREAMS": 0}, Kind.VALUE, ["MAX_STREAMS: 0", "a whole number of at least 1"]),
@@ -125,6 +135,15 @@ def test_what_is_wrong_is_named(given: object, kind: Kind, words: list[str]) -> 
     assert found is kind
     for word in words:
         assert word in message
+
+
+def test_metrics_without_the_library_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "realtime_client.integrations.prometheus", raising=False)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    kind, message = only_fault({"URL": URL, "METRICS": True})
+    assert kind is Kind.VALUE
+    assert "REALTIME_CLIENT: METRICS: " in message
+    assert "pip install 'realtime-client[prometheus]'" in message
 
 
 def test_all_faults_are_told_at_once() -> None:

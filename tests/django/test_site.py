@@ -27,7 +27,7 @@ UVICORN = (sys.executable, "-m", "uvicorn", "project.asgi:application", "--port"
         ("collectstatic", "--noinput"),
         ("shell", "--command", "import incidents.receivers, incidents.views"),
         ("realtime", "--help"),
-        ("realtime", "tail", "--help"),
+        *(("realtime", command, "--help") for command in ("listen", "tail", "status", "doctor")),
     ],
     ids=" ".join,
 )

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.http import HttpRequest
+from django.shortcuts import redirect
 from django.test import AsyncClient, Client, override_settings
 
 from realtime_client.integrations.django import realtime
@@ -65,7 +67,7 @@ def events_of(response: Any) -> Iterator[str]:
 def test_all_is_off_unless_enabled(server: FakeServer, configure: Configure) -> None:
     configure({"URL": server.url})
     staff = logged_in(is_staff=True)
-    for path in (PAGE, STREAM, PAGE + "files/dashboard.js"):
+    for path in (PAGE, STREAM, PAGE + "files/dashboard.js", PAGE + "health", PAGE + "metrics"):
         assert staff.get(path).status_code == 404
     assert server.attempts == ()
 
@@ -94,6 +96,25 @@ def test_who_may_see_it(
 def test_a_test_of_ones_own_gets_the_request(server: FakeServer, configure: Configure) -> None:
     configure({"URL": server.url, "DASHBOARD": True, "DASHBOARD_TEST": may_see})
     assert Client(headers={"X-Team": "ops"}).get(PAGE).status_code == 200
+
+
+def test_a_test_of_ones_own_may_answer_itself(server: FakeServer, configure: Configure) -> None:
+    configure({"URL": server.url, "DASHBOARD": True, "DASHBOARD_TEST": lambda _: redirect("/sign-in")})
+    response = Client().get(PAGE)
+    assert (response.status_code, response["Location"]) == (302, "/sign-in")
+
+
+@pytest.mark.parametrize("verdict", [None, "ada", 1, login_required])
+def test_what_is_merely_true_lets_nobody_in(verdict: object, server: FakeServer, configure: Configure) -> None:
+    configure({"URL": server.url, "DASHBOARD": True, "DASHBOARD_TEST": lambda _: verdict})
+    client = logged_in(is_staff=True)
+    for path in (PAGE, STREAM):
+        if verdict is None:
+            assert client.get(path).status_code == 403
+        else:
+            with pytest.raises(ImproperlyConfigured, match=r"DASHBOARD_TEST: it returned a \w+; allowed: True, False"):
+                client.get(path)
+    assert server.attempts == ()
 
 
 def test_whoever_is_not_logged_in_is_sent_to_the_login(enabled: FakeServer) -> None:
@@ -255,3 +276,31 @@ def test_under_asgi_a_stream_is_asynchronous(enabled: FakeServer) -> None:
         assert realtime.dashboard.open_streams == 0
 
     asyncio.run(visit())
+
+
+def test_health_follows_the_feed_and_asks_nobody_who_they_are(server: FakeServer, configure: Configure) -> None:
+    configure({"URL": server.url, "HEALTH": True})
+    realtime.client.connect(timeout=PATIENCE)
+    response = Client().get(PAGE + "health")
+    assert (response.status_code, response.json()["state"]) == (200, "connected")
+    assert response["Cache-Control"] == "no-store"
+    client = realtime.client
+    server.close()
+    client.store.wait_for(lambda _: client.status.last_error is not None, PATIENCE)
+    response = Client().get(PAGE + "health")
+    assert response.status_code == 503
+    assert response.json()["last_error"] in ("ConnectionLost", "ConnectError")  # its kind: the words may name hosts
+    assert Client().post(PAGE + "health").status_code == 405
+
+
+def test_metrics_are_those_of_the_client(server: FakeServer, configure: Configure) -> None:
+    configure({"URL": server.url, "METRICS": True, "NAME": "site"})
+    assert Client().get(PAGE + "metrics").content == b""  # a scrape connects nobody
+    assert server.attempts == ()
+    realtime.client.connect(timeout=PATIENCE)
+    response = Client().get(PAGE + "metrics")
+    assert response["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert b'realtime_client_connection_status{client="site",state="connected"} 1.0' in response.content
+    modern = Client(headers={"Accept": "application/openmetrics-text;version=1.0.0"}).get(PAGE + "metrics")
+    assert modern["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert Client().post(PAGE + "metrics").status_code == 405

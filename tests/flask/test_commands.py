@@ -9,11 +9,17 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from realtime_client.testing import FakeServer
+from realtime_client.testing import FakeServer, accept, refuse, send
 from tests.client.recording import anomaly
 from tests.web.pages import PATIENCE
 
 Make = Callable[..., Flask]
+FIGURES = {"type": "stats_update", "data": {"stats": {"totalLogs": 12, "anomalyCount": 3}}}
+
+
+def token_of(server: FakeServer) -> str | None:
+    request = server.attempts[0].request
+    return None if request is None else request.headers.get("authorization")
 
 
 def test_tail_follows_the_applications_feed(make: Make, server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,9 +31,56 @@ def test_tail_follows_the_applications_feed(make: Make, server: FakeServer, caps
     assert result.exit_code == 0, result.output
     (line,) = [line for line in (result.stdout + capsys.readouterr().out).splitlines() if line.startswith("{")]
     assert json.loads(line)["data"]["log"]["id"] == "log-1"
-    request = server.attempts[0].request
-    assert request is not None
-    assert request.headers["authorization"] == "Bearer abc"
+    assert token_of(server) == "Bearer abc"
+
+
+def test_status_looks_at_the_applications_feed(
+    make: Make, server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.then = [accept(), send(FIGURES)]
+    result = make(REALTIME_TOKEN="abc").test_cli_runner().invoke(args=["realtime", "status", "--json"])
+    said = result.stdout + capsys.readouterr().out
+    assert result.exit_code == 0, result.output
+    told = json.loads(said)
+    assert told["url"] == server.url
+    assert told["health"]["state"] == "connected"
+    assert told["snapshot"]["stats"]["totalLogs"] == 12
+    assert token_of(server) == "Bearer abc"
+    assert len(server.attempts) == 1  # the look's own, and none of the application's client
+
+
+def test_status_of_a_feed_that_is_not_there(make: Make) -> None:
+    app = make(REALTIME_URL="ws://127.0.0.1:1/ws")
+    assert app.test_cli_runner().invoke(args=["realtime", "status", "--quiet"]).exit_code == 4
+
+
+def test_doctor_examines_the_applications_feed(
+    make: Make, server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = make(REALTIME_TOKEN="abc").test_cli_runner().invoke(args=["realtime", "doctor", "--json"])
+    told = json.loads(result.stdout + capsys.readouterr().out)
+    assert result.exit_code == 0, told
+    assert told["url"] == server.url
+    assert {check["name"]: check["verdict"] for check in told["checks"]}["upgrade"] == "ok"
+    assert token_of(server) == "Bearer abc"
+
+
+def test_doctor_says_that_the_applications_token_is_refused(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer(then=[refuse(401)]) as refusing:
+        app = make(REALTIME_URL=refusing.url, REALTIME_TOKEN="geheim")
+        result = app.test_cli_runner().invoke(args=["realtime", "doctor"])
+    said = result.output + capsys.readouterr().out
+    assert result.exit_code == 3
+    assert "FAIL" in said
+    assert "401" in said
+    assert "geheim" not in said
+
+
+def test_what_is_given_wins_over_the_configuration(make: Make, server: FakeServer) -> None:
+    app = make(REALTIME_URL="ws://127.0.0.1:1/ws")
+    result = app.test_cli_runner().invoke(args=["realtime", "status", server.url, "--quiet", "--wait", "0.1"])
+    assert result.exit_code == 0
+    assert len(server.attempts) == 1
 
 
 def test_the_exit_code_is_the_commands(make: Make) -> None:
@@ -46,5 +99,7 @@ def test_an_unknown_argument_is_named_without_its_value(make: Make, capsys: pyte
 
 def test_help_says_what_it_is(make: Make) -> None:
     runner = make().test_cli_runner()
-    assert "tail" in runner.invoke(args=["realtime", "--help"]).output
-    assert runner.invoke(args=["realtime", "tail", "--help"]).exit_code == 0
+    said = runner.invoke(args=["realtime", "--help"]).output
+    for command in ("listen", "tail", "status", "doctor"):
+        assert command in said
+        assert runner.invoke(args=["realtime", command, "--help"]).exit_code == 0

@@ -113,6 +113,27 @@ def test_a_worker_connects_once_and_stops_at_once(command: list[str], server: Fa
     assert "Traceback" not in said, said
 
 
+@pytest.mark.parametrize("how", [[], ["--preload"]], ids=["each its own", "preload"])
+def test_each_worker_answers_a_scrape_for_all(how: list[str], server: FakeServer, tmp_path: Path) -> None:
+    env = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "FLASK_REALTIME_METRICS": "true"}
+    with served([*THREADED, "--workers", "2", *how], server.url, **env) as running:
+        visitor = Visitor(running.url)
+
+        def tells(*, connected: int, connections: int) -> bool:
+            text = visitor.get("/realtime/metrics")
+            return (
+                f'realtime_client_connection_status{{client="client",state="connected"}} {connected:.1f}\n' in text
+                and f'realtime_client_connections_total{{client="client"}} {connections:.1f}\n' in text
+            )
+
+        wait_until(lambda: tells(connected=2, connections=2), "both workers are counted")
+        running.processes()[-1].kill()
+        wait_until(lambda: tells(connected=2, connections=3), "the dead one has left the gauges, and is counted still")
+        assert running.stop() < 10
+        said = "\n".join(running.said.all())
+    assert "Traceback" not in said, said
+
+
 def test_the_page_lives_through_the_replacement_of_its_worker(server: FakeServer) -> None:
     with served(THREADED, server.url) as running:
         visitor = Visitor(running.url).log_in()

@@ -6,6 +6,7 @@ import builtins
 import gc
 import os
 import sys
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,9 @@ import pytest
 from flask import Flask, current_app
 
 import realtime_client
-from realtime_client import ClientConfig, ConnectionState, RealtimeClient
+from realtime_client import ClientConfig, ConfigError, ConnectionState, RealtimeClient
 from realtime_client.integrations.flask import Realtime
-from realtime_client.testing import FakeServer
+from realtime_client.testing import FakeServer, refuse
 from tests.client.recording import Record, anomaly
 from tests.web.pages import PATIENCE, own_threads
 
@@ -186,14 +187,34 @@ def test_own_events_are_known(make: Make, server: FakeServer) -> None:
     assert heard.wait_for(1)[0].service == "shop"
 
 
-def test_who_gave_up_at_first_is_asked_again_after_a_while(make: Make, server: FakeServer) -> None:
+def test_who_gave_up_at_first_is_tried_again_by_a_later_request(make: Make) -> None:
+    with FakeServer(script=[[refuse(404)]]) as server:  # and then it is mended
+        realtime = Realtime()
+        app = make(realtime, REALTIME_URL=server.url, REALTIME_FATAL_RETRY_DELAY=0.05)
+        app.add_url_rule("/", "index", lambda: "hello")
+        with app.app_context():
+            client = realtime.client
+        with pytest.raises(ConnectionError):
+            client.connect(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while not client.is_connected and time.monotonic() < deadline:
+            app.test_client().get("/")
+        assert client.is_connected
+        assert len(server.attempts) == 2
+
+
+def test_who_was_closed_is_left_alone(make: Make, server: FakeServer) -> None:
     realtime = Realtime()
-    app = make(realtime, REALTIME_FATAL_RETRY_DELAY=0.05)
+    app = make(realtime)
     with app.app_context():
-        client = realtime.client
-        client.connect(PATIENCE)
-        client.close()
-        assert realtime.client.status.state is ConnectionState.CLOSED  # closed by somebody, and left alone
+        realtime.client.connect(PATIENCE)
+        realtime.client.close()
+        assert realtime.client.status.state is ConnectionState.CLOSED
+
+
+def test_a_guard_is_a_function() -> None:
+    with pytest.raises(ConfigError, match="guard: True is not allowed; allowed: a function without arguments"):
+        Realtime(guard=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

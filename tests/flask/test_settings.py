@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import attrs
@@ -14,6 +15,11 @@ from realtime_client.integrations.flask import Realtime
 from realtime_client.integrations.flask.settings import read_settings
 
 
+@attrs.frozen
+class Deploy:
+    service: str
+
+
 def test_every_option_of_the_client_has_a_key() -> None:
     config = ClientConfig("ws://example.com/ws", polling_url="http://example.com/poll", name="site")
     keys = {f"REALTIME_{a.name.upper()}": getattr(config, a.name) for a in attrs.fields(ClientConfig)}
@@ -23,7 +29,8 @@ def test_every_option_of_the_client_has_a_key() -> None:
 def test_without_keys_everything_is_as_usual() -> None:
     settings = read_settings({})
     assert settings.client == ClientConfig()
-    assert (settings.autostart, settings.dashboard, settings.health) == ("first_request", False, False)
+    assert settings.autostart == "first_request"
+    assert (settings.dashboard, settings.health, settings.metrics) == (False, False, False)
 
 
 @pytest.mark.parametrize(
@@ -34,9 +41,12 @@ def test_without_keys_everything_is_as_usual() -> None:
         ("REALTIME_RECONECT_DELAY", 2, "no such option; did you mean REALTIME_RECONNECT_DELAY?"),
         ("REALTIME_DASHBOARD", "yes", "REALTIME_DASHBOARD: 'yes' is not allowed; allowed: True or False"),
         ("REALTIME_HEALTH", 1, "REALTIME_HEALTH: 1 is not allowed; allowed: True or False"),
+        ("REALTIME_METRICS", "on", "REALTIME_METRICS: 'on' is not allowed; allowed: True or False"),
         ("REALTIME_MAX_STREAMS", 0, "REALTIME_MAX_STREAMS: 0 is not allowed; allowed: a whole number of at least 1"),
         ("REALTIME_AUTOSTART", "eager", "REALTIME_AUTOSTART: 'eager' is not allowed; allowed: one of 'first_request'"),
-        ("REALTIME_EVENTS", {"a": int}, "REALTIME_EVENTS: "),
+        ("REALTIME_EVENTS", {"a": int}, "REALTIME_EVENTS: {'a': <class 'int'>} is not allowed (cls: <class 'int'> is"),
+        ("REALTIME_EVENTS", {"pong": Deploy}, "'pong' is built in and cannot be registered); allowed: a dict of wire"),
+        ("REALTIME_EVENTS", ["a"], "REALTIME_EVENTS: ['a'] is not allowed; allowed: a dict of wire names to attrs"),
         ("REALTIME_TITLE", "", "REALTIME_TITLE: '' is not allowed"),
         ("REALTIME_URL_PREFIX", "feed/", "REALTIME_URL_PREFIX: 'feed/' is not allowed; allowed: a path that begins"),
         ("REALTIME_TOKEN_FILE", 7, "REALTIME_TOKEN_FILE: 7 is not allowed; allowed: the path of a file"),
@@ -53,6 +63,14 @@ def test_all_wrong_keys_are_named_at_once_and_secrets_are_not() -> None:
         read_settings({"REALTIME_TOKEN": ["geheim"], "REALTIME_NAME": 3, "REALTIME_FOO": 1, "REALTIME_DASHBOARD": 0})
     assert len(caught.value.problems) == 4
     assert "geheim" not in str(caught.value)
+
+
+def test_metrics_without_the_library_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "realtime_client.integrations.prometheus", raising=False)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(ConfigError, match=r"REALTIME_METRICS: .*pip install 'realtime-client\[prometheus\]'"):
+        read_settings({"REALTIME_METRICS": True})
+    assert read_settings({"REALTIME_METRICS": False}).metrics is False
 
 
 def test_a_token_file_is_read_for_every_attempt() -> None:

@@ -16,7 +16,10 @@ from tests.client.recording import anomaly
 from tests.web.pages import PATIENCE, EventReader, Page
 
 Make = Callable[..., Flask]
-ADDRESSES = ("/realtime/", "/realtime/stream", "/realtime/health", "/realtime/files/dashboard.js")
+ADDRESSES = (
+    *("/realtime/", "/realtime/stream", "/realtime/files/dashboard.js"),
+    *("/realtime/health", "/realtime/metrics"),
+)
 THREADS = {"wsgi.multithread": True}
 
 
@@ -113,6 +116,13 @@ def test_the_guard_may_send_to_the_login(path: str, make: Make) -> None:
 
 
 @pytest.mark.parametrize("path", ["/realtime/", "/realtime/stream"])
+def test_what_a_guard_may_not_mean_is_an_error_and_lets_nobody_in(path: str, make: Make) -> None:
+    visitor = make(guard=lambda: "ada", REALTIME_DASHBOARD=True).test_client()
+    with pytest.raises(TypeError, match=r"guard: it returned a str; allowed: True, False or a response"):
+        visitor.get(path)
+
+
+@pytest.mark.parametrize("path", ["/realtime/", "/realtime/stream"])
 def test_other_sites_are_refused(path: str, make: Make) -> None:
     visitor = make(REALTIME_DASHBOARD=True).test_client()
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
@@ -123,7 +133,7 @@ def test_other_sites_are_refused(path: str, make: Make) -> None:
 
 @pytest.mark.parametrize("method", ["post", "put", "delete"])
 def test_nothing_can_be_changed_through_it(method: str, make: Make) -> None:
-    visitor = make(REALTIME_DASHBOARD=True, REALTIME_HEALTH=True).test_client()
+    visitor = make(REALTIME_DASHBOARD=True, REALTIME_HEALTH=True, REALTIME_METRICS=True).test_client()
     for address in ADDRESSES:
         assert getattr(visitor, method)(address).status_code == 405
 
@@ -144,3 +154,46 @@ def test_health_follows_the_feed(make: Make, server: FakeServer) -> None:
     said = answer.get_json()
     assert said["state"] == "reconnecting"
     assert said["last_error"] in ("ConnectionLost", "ConnectError")  # its kind: the words may name hosts
+
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+
+
+def test_metrics_are_those_of_the_applications_client(make: Make, server: FakeServer) -> None:
+    realtime = Realtime()
+    app = make(realtime, REALTIME_METRICS=True, REALTIME_NAME="shop")
+    with app.app_context():
+        realtime.client.connect(PATIENCE)
+    answer = app.test_client().get("/realtime/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert 'realtime_client_connection_status{client="shop",state="connected"} 1.0' in answer.text
+    assert "python_info" not in answer.text  # what else the process measures, is served elsewhere
+    modern = app.test_client().get("/realtime/metrics", headers={"Accept": OPENMETRICS})
+    assert modern.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert modern.text.endswith("# EOF\n")
+
+
+def test_metrics_of_two_applications_are_apart(make: Make, server: FakeServer) -> None:
+    realtime = Realtime()
+    apps = [make(realtime, REALTIME_METRICS=True) for _ in range(2)]
+    with apps[0].app_context():
+        realtime.client.connect(PATIENCE)
+    with apps[1].app_context():
+        _ = realtime.collector
+    connects = 'realtime_client_connections_total{client="client"} '
+    assert connects + "1.0" in apps[0].test_client().get("/realtime/metrics").text
+
+
+def test_a_scrape_connects_nobody(make: Make, server: FakeServer) -> None:
+    realtime = Realtime()
+    app = make(realtime, REALTIME_METRICS=True, REALTIME_AUTOSTART="first_use")
+    assert app.test_client().get("/realtime/metrics").text == ""
+    assert server.attempts == ()
+    with app.app_context():
+        realtime.client.connect(PATIENCE)
+        realtime.close()  # what is gone is exported no longer, and the next one may have its name
+        assert app.test_client().get("/realtime/metrics").text == ""
+        realtime.client.connect(PATIENCE)
+    assert 'state="connected"} 1.0' in app.test_client().get("/realtime/metrics").text

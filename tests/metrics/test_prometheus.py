@@ -325,3 +325,25 @@ def test_what_a_short_life_counted_is_written_at_its_end(end: str, folder: Path,
 def test_without_the_library_the_error_says_what_to_install() -> None:
     code = "import sys; sys.modules['prometheus_client'] = None\nimport realtime_client.integrations.prometheus"
     assert "pip install 'realtime-client[prometheus]'" in run_python(code).stderr
+
+
+def test_a_folder_that_is_not_there_is_named() -> None:
+    code = "from realtime_client.integrations.prometheus import RealtimeCollector\nRealtimeCollector(registry=None)"
+    done = run_python(code, PROMETHEUS_MULTIPROC_DIR="/no/such/folder")
+    last = done.stderr.splitlines()[-1]
+    assert last == (
+        "ValueError: PROMETHEUS_MULTIPROC_DIR: '/no/such/folder' is not allowed; allowed: a folder that is there"
+    )
+
+
+def test_an_exposition_is_of_these_sources_alone(server: FakeServer, registry: CollectorRegistry) -> None:
+    with RealtimeClient(server.url, name="one") as one, RealtimeClient(server.url, name="two") as two:
+        collector = RealtimeCollector(one, registry=registry)
+        RealtimeCollector(two, registry=None)
+        body, media_type = collector.exposition()
+        assert media_type.startswith("text/plain; version=0.0.4")
+        assert b'realtime_client_connection_status{client="one",state="connected"} 1.0' in body
+        assert b'client="two"' not in body
+        body, media_type = collector.exposition("application/openmetrics-text; version=1.0.0")
+        assert media_type.startswith("application/openmetrics-text; version=1.0.0")
+        assert body.endswith(b"# EOF\n")

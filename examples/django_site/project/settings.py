@@ -60,4 +60,5 @@ REALTIME_CLIENT = {
     "URL": os.environ.get("REALTIME_URL", "ws://localhost:8080/ws"),
     "TOKEN": os.environ.get("REALTIME_TOKEN"),
     "DASHBOARD": True,  # for staff, who log in as everywhere else on this site
+    "HEALTH": True,  # realtime/health, for whatever watches over the site
 }

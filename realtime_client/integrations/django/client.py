@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -12,7 +12,11 @@ from realtime_client import DashboardStore, RealtimeClient
 from realtime_client.integrations.django import signals
 from realtime_client.integrations.django.conf import NAME, Settings, read_settings
 from realtime_client.integrations.starting import is_due
+from realtime_client.integrations.watching import make_collector
 from realtime_client.web import Dashboard
+
+if TYPE_CHECKING:
+    from realtime_client.integrations.prometheus import RealtimeCollector
 
 __all__ = ["Realtime", "realtime"]
 
@@ -38,7 +42,11 @@ class Realtime:
         Raises:
             ImproperlyConfigured: ``REALTIME_CLIENT`` is wrong.
         """
-        client = self._once("client", self._make_client)
+        client: RealtimeClient | None = self._made.get("client")
+        if client is None:
+            client = self._once("client", self._make_client)
+            if self.settings.metrics:
+                self.collector.add(client)
         if self.settings.autostart != "off" and is_due(client.status, client.config):
             client.connect(wait=False)
         return client
@@ -62,6 +70,11 @@ class Realtime:
         """What the views serve: the streams of this process."""
         return self._once("dashboard", self._make_dashboard)
 
+    @property
+    def collector(self) -> RealtimeCollector:
+        """What the metrics of this process's client are collected by, where ``METRICS`` is on; connects nothing."""
+        return self._once("collector", make_collector)
+
     def on_request(self, **named: Any) -> None:
         """Start with the first request, where ``AUTOSTART`` says so; a receiver of ``request_started``."""
         # Wrong settings are told by the checks, and by whatever uses the feed; not by every page of the site.
@@ -78,6 +91,8 @@ class Realtime:
             made["dashboard"].end_streams()
         if "client" in made:
             made["client"].close()
+            if "collector" in made:
+                made["collector"].remove(made["client"])
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
         found: T | None = self._made.get(name)

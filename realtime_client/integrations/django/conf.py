@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from realtime_client import ClientConfig, ConfigError, options
-from realtime_client.config import TokenFile
+from realtime_client.integrations.rules import COMMON, Events, refusal
 
 __all__ = ["NAME", "Fault", "Kind", "Settings", "read", "read_settings"]
 
@@ -21,16 +22,38 @@ NAME = "REALTIME_CLIENT"
 
 OBJECTS = frozenset({"headers", "poller", "retry_policy", "ssl_context"})
 """Options of the client for which text can only be the dotted path of what is meant."""
+TESTS = ("staff", "authenticated", "anyone")
+
+
+@attrs.frozen(eq=False, repr=False)
+class DashboardTest(options.Choice):
+    """Who may see the dashboard."""
+
+    words: tuple[str, ...] = TESTS
+
+    @property
+    def allowed(self) -> str:
+        """What it must be, in words."""
+        return f"{', '.join(map(repr, self.words))}, or a function of the request, or its dotted path"
+
+    def accept(self, value: Any) -> Any:
+        """One of the words, or the function."""
+        if isinstance(value, str):
+            return super().accept(value)
+        if not callable(value) or isinstance(value, type):
+            raise options.Refused
+        if inspect.iscoroutinefunction(value):
+            raise options.Refused("it is asynchronous, and would be true whatever it finds")
+        return value
+
+
 OWN: Mapping[str, options.Rule] = {
     "autostart": options.Choice(("first_use", "first_request", "off")),
-    "dashboard": options.Flag("True or False"),
-    "title": options.Text(),
-    "max_streams": options.Whole(),
+    **COMMON,
+    "events": Events(allowed="a dict of wire names to attrs classes, or to their dotted paths"),
+    "dashboard_test": DashboardTest(),
 }
 """The options that are not the client's, and what each allows."""
-FURTHER = ("token_file", "events", "dashboard_test")
-"""Those that one rule does not describe."""
-TESTS = ("staff", "authenticated", "anyone")
 OPTIONS = frozenset(field.name for field in attrs.fields(ClientConfig))
 
 
@@ -69,6 +92,8 @@ class Settings:
         events: Classes of the server's own message types, by their names on the wire.
         dashboard: Whether the dashboard and its stream are served.
         dashboard_test: Who may see them: ``"staff"``, ``"authenticated"``, ``"anyone"``, or a function of the request.
+        health: Whether the state of the feed is served, as JSON.
+        metrics: Whether the client's metrics are served, for Prometheus.
         title: What the page is called.
         max_streams: Pages that one process keeps up to date; a further one is told that the house is full.
     """
@@ -77,7 +102,9 @@ class Settings:
     autostart: str = "first_use"
     events: Mapping[str, type] = attrs.field(factory=dict)
     dashboard: bool = False
-    dashboard_test: str | Callable[[Any], bool] = "staff"
+    dashboard_test: str | Callable[[Any], Any] = "staff"
+    health: bool = False
+    metrics: bool = False
     title: str = "Realtime feed"
     max_streams: int = 50
 
@@ -124,7 +151,6 @@ class _Reading:
         self.faults: list[Fault] = []
         self._options: dict[str, Any] = {}
         self._own: dict[str, Any] = {}
-        self._token_file: TokenFile | None = None
         self._seen: set[str] = set()
 
     def take(self, key: str, value: Any) -> None:
@@ -134,32 +160,26 @@ class _Reading:
             self._fault(Kind.VALUE, name, "is given twice")
             return
         self._seen.add(name)
-        if name in OPTIONS:
-            self._options[name] = self._imported(name, value) if name in OBJECTS else value
-        elif name == "token_file":
-            self._take_token_file(value)
-        elif name == "events":
-            self._take_events(value)
-        elif name == "dashboard_test":
-            self._take_dashboard_test(value)
-        elif name in OWN:
-            try:
-                self._own[name] = OWN[name].accept(value)
-            except options.Refused:
-                self._refuse(name, value, OWN[name].allowed)
-        else:
-            close = difflib.get_close_matches(name, [*OPTIONS, *OWN, *FURTHER], n=1)
-            hint = f"; did you mean {close[0].upper()}?" if close else ""
-            self.faults.append(Fault(Kind.UNKNOWN, f"{NAME}: {key}: there is no such option{hint}"))
+        try:
+            if name in OPTIONS:
+                self._options[name] = self._imported(name, value) if name in OBJECTS else value
+            elif (rule := OWN.get(name)) is not None:
+                self._take_own(name, rule, value)
+            else:
+                close = difflib.get_close_matches(name, [*OPTIONS, *OWN], n=1)
+                hint = f"; did you mean {close[0].upper()}?" if close else ""
+                self.faults.append(Fault(Kind.UNKNOWN, f"{NAME}: {key}: there is no such option{hint}"))
+        except _Astray as error:
+            self._fault(Kind.IMPORT, name, str(error))
 
     def finish(self) -> Settings | None:
         """The settings, unless something is wrong."""
         if "url" not in self._seen:
             self.faults.insert(0, _missing(f"{NAME}: URL is missing; allowed: where the feed is, ws:// or wss://"))
-        if self._token_file is not None:
+        if (token_file := self._own.pop("token_file", None)) is not None:
             if self._options.get("token") is not None:
                 self._fault(Kind.VALUE, "token_file", "cannot be given together with TOKEN")
-            self._options["token"] = self._token_file
+            self._options["token"] = token_file
         try:
             client = ClientConfig.from_mapping(self._options)
         except ConfigError as error:
@@ -172,8 +192,16 @@ class _Reading:
     def _fault(self, kind: Kind, name: str, words: str) -> None:
         self.faults.append(Fault(kind, f"{NAME}: {name.upper()}: {words}"))
 
-    def _refuse(self, name: str, value: Any, allowed: str) -> None:
-        self._fault(Kind.VALUE, name, f"{value!r:.120} is not allowed; allowed: {allowed}")
+    def _take_own(self, name: str, rule: options.Rule, value: Any) -> None:
+        meant = value
+        if name == "events" and isinstance(value, Mapping):
+            meant = {wire_type: self._imported(name, cls) for wire_type, cls in value.items()}
+        elif name == "dashboard_test" and value not in TESTS:
+            meant = self._imported(name, value)
+        try:
+            self._own[name] = rule.accept(meant)
+        except options.Refused as error:
+            self._fault(Kind.VALUE, name, refusal(rule, value, error))
 
     def _imported(self, name: str, value: Any) -> Any:
         """What a dotted path leads to; anything else as it is."""
@@ -185,39 +213,8 @@ class _Reading:
             # The text may be a secret in the wrong place (headers); a dotted path is none.
             shown = repr(value) if all(part.isidentifier() for part in value.split(".")) else "this text"
             reason = f" ({error})" if shown != "this text" else ""
-            self._fault(Kind.IMPORT, name, f"{shown} cannot be imported{reason}; allowed: a dotted path or the object")
-            return None
+            raise _Astray(f"{shown} cannot be imported{reason}; allowed: a dotted path or the object") from None
 
-    def _take_token_file(self, value: Any) -> None:
-        if not isinstance(value, str) or not value:
-            self._refuse("token_file", value, "the path of a file")
-        else:
-            self._token_file = TokenFile(value)
 
-    def _take_events(self, value: Any) -> None:
-        name = "events"
-        if not isinstance(value, Mapping):
-            self._refuse(name, value, "a dict of wire names to attrs classes, or to their dotted paths")
-            return
-        self._own[name] = classes = {}
-        for wire_type, given in value.items():
-            cls = self._imported(name, given)
-            if cls is None:
-                continue
-            if isinstance(wire_type, str) and wire_type and isinstance(cls, type) and attrs.has(cls):
-                classes[wire_type] = cls
-            else:
-                self._refuse(name, {wire_type: given}, "wire names with attrs classes, or with their dotted paths")
-
-    def _take_dashboard_test(self, value: Any) -> None:
-        name = "dashboard_test"
-        if isinstance(value, str) and value in TESTS:
-            self._own[name] = value
-            return
-        test = self._imported(name, value)
-        if callable(test):
-            self._own[name] = test
-        elif test is not None or value is None:
-            self._refuse(
-                name, value, f"{', '.join(map(repr, TESTS))}, or a function of the request, or its dotted path"
-            )
+class _Astray(Exception):
+    """A dotted path leads nowhere."""

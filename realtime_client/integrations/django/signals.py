@@ -2,17 +2,18 @@
 
 Receivers are called on the client's dispatcher thread, one at a time, in the order received. One that raises is logged
 by Django (``django.dispatch``) and stops nothing. Database connections are treated as around a request: what has
-outlived ``CONN_MAX_AGE`` is closed before and after.
+outlived ``CONN_MAX_AGE`` is closed before and after. When the client is closed, or has given up, all are.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from django.dispatch import Signal
 
 from realtime_client import (
+    ConnectionState,
     Event,
     Gap,
     NewAnomaly,
@@ -80,6 +81,8 @@ def _event(event: Event) -> None:
 def _status(change: StatusChange) -> None:
     if change.previous.state is not change.current.state:
         _send(connection_state_changed, RealtimeClient, change=change)
+    if change.current.state in (ConnectionState.CLOSED, ConnectionState.FAILED):
+        connections.close_all()  # this thread's, which CONN_MAX_AGE would keep open though nothing more is called on it
 
 
 def _notification(notification: Notification) -> None:

@@ -1,4 +1,4 @@
-"""The dashboard's addresses: ``path("realtime/", include("realtime_client.integrations.django.urls"))``."""
+"""The addresses: ``path("realtime/", include("realtime_client.integrations.django.urls"))``."""
 
 from __future__ import annotations
 
@@ -13,4 +13,6 @@ urlpatterns = [
     path("", views.dashboard, name="dashboard"),
     path("stream", views.stream, name="stream"),
     path("files/<str:name>", views.file, name="file"),
+    path("health", views.health, name="health"),
+    path("metrics", views.metrics, name="metrics"),
 ]

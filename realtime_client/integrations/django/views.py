@@ -1,4 +1,4 @@
-"""The dashboard: the page, its files, and the stream of server-sent events, for WSGI and for ASGI."""
+"""The addresses: the page, its files and its stream of events, for WSGI and for ASGI; the feed's health and metrics."""
 
 from __future__ import annotations
 
@@ -8,31 +8,44 @@ from functools import wraps
 from typing import TypeAlias
 
 from asgiref.sync import SyncToAsync, sync_to_async
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.http import condition, require_GET, require_safe
 
 from realtime_client.integrations.django.client import realtime
+from realtime_client.integrations.django.conf import NAME
+from realtime_client.integrations.watching import health_of
 from realtime_client.web import FILE_HEADERS, FILES, PAGE_HEADERS, STREAM_HEADERS, from_elsewhere, page, static_file
 from realtime_client.web.stream import AsyncStream
 
-__all__ = ["dashboard", "file", "stream"]
+__all__ = ["dashboard", "file", "health", "metrics", "stream"]
 
 View: TypeAlias = Callable[[HttpRequest], HttpResponseBase]
 
 
-def _may_see(request: HttpRequest) -> bool:
+def _admitted(request: HttpRequest) -> bool | HttpResponseBase:
+    """Whether whoever asks is meant, or the answer to give instead."""
     test = realtime.settings.dashboard_test
     if callable(test):
-        return bool(test(request))
+        verdict = test(request)
+        if isinstance(verdict, bool | HttpResponseBase):
+            return verdict
+        if verdict is None:
+            return False
+        # Something that is merely true may well mean something else: a coroutine, or a view, that was never run.
+        raise ImproperlyConfigured(
+            f"{NAME}: DASHBOARD_TEST: it returned a {type(verdict).__name__}; allowed: True, False or a response"
+        )
     if test == "anyone":
         return True
     user = request.user
-    return user.is_authenticated and user.is_active and (test == "authenticated" or getattr(user, "is_staff", False))
+    return bool(
+        user.is_authenticated and user.is_active and (test == "authenticated" or getattr(user, "is_staff", False))
+    )
 
 
 def _guarded(*, is_page: bool) -> Callable[[View], View]:
@@ -41,10 +54,13 @@ def _guarded(*, is_page: bool) -> Callable[[View], View]:
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(request: HttpRequest) -> HttpResponseBase:
-            _check_enabled()
+            _check_enabled("dashboard")
             if from_elsewhere(request.headers, request.get_host(), page=is_page):
                 raise PermissionDenied("asked for by another site")
-            if _may_see(request):
+            verdict = _admitted(request)
+            if isinstance(verdict, HttpResponseBase):
+                return verdict
+            if verdict:
                 return view(request)
             user = getattr(request, "user", None)
             if is_page and user is not None and not user.is_authenticated:
@@ -58,9 +74,9 @@ def _guarded(*, is_page: bool) -> Callable[[View], View]:
     return guard
 
 
-def _check_enabled() -> None:
-    if not realtime.settings.dashboard:
-        raise Http404('the dashboard is off: REALTIME_CLIENT has no "DASHBOARD": True')
+def _check_enabled(option: str) -> None:
+    if not getattr(realtime.settings, option):
+        raise Http404(f'it is off: {NAME} has no "{option.upper()}": True')
 
 
 @require_safe
@@ -76,7 +92,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @condition(etag_func=lambda request, name: static_file(name).etag if name in FILES else None)
 def file(request: HttpRequest, name: str) -> HttpResponse:
     """A file of the page. Not among the project's static files, so that nothing need be collected or configured."""
-    _check_enabled()
+    _check_enabled("dashboard")
     if name not in FILES:
         raise Http404(name)
     found = static_file(name)
@@ -95,6 +111,22 @@ def stream(request: HttpRequest) -> StreamingHttpResponse:
     else:
         body = _body(last_event_id, brief=not request.META.get("wsgi.multithread", True))
     return StreamingHttpResponse(body, headers=STREAM_HEADERS)
+
+
+@require_safe
+def health(request: HttpRequest) -> JsonResponse:
+    """The state of the feed: 200 while it is connected or polled, and else 503. Connects, as every use does."""
+    _check_enabled("health")
+    said, status = health_of(realtime.client)
+    return JsonResponse(said, status=status, headers={"Cache-Control": "no-store"})
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """The metrics of the client for Prometheus; connects nothing."""
+    _check_enabled("metrics")
+    body, media_type = realtime.collector.exposition(request.headers.get("Accept", ""))
+    return HttpResponse(body, content_type=media_type, headers={"Cache-Control": "no-store"})
 
 
 def _body(last_event_id: str | None, *, brief: bool) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 from flask import Flask, current_app
@@ -16,7 +16,11 @@ from realtime_client.integrations.flask.commands import commands
 from realtime_client.integrations.flask.settings import Settings, read_settings
 from realtime_client.integrations.flask.views import make_blueprint
 from realtime_client.integrations.starting import is_due
+from realtime_client.integrations.watching import make_collector
 from realtime_client.web import Dashboard
+
+if TYPE_CHECKING:
+    from realtime_client.integrations.prometheus import RealtimeCollector
 
 __all__ = ["NAME", "Realtime"]
 
@@ -61,6 +65,9 @@ class Realtime:
         guard: Who may see the dashboard: a function without arguments, called in the request of the page and of its
             stream. It returns true, or false (403), or a response such as a redirection to the login; it may abort.
         client_factory: Makes an application's client from its `ClientConfig`.
+
+    Raises:
+        ConfigError: The guard is no function; or as `init_app`.
     """
 
     def __init__(
@@ -70,6 +77,8 @@ class Realtime:
         guard: Guard | None = None,
         client_factory: Callable[[ClientConfig], RealtimeClient] | None = None,
     ) -> None:
+        if guard is not None and not callable(guard):
+            raise ConfigError(f"guard: {guard!r:.120} is not allowed; allowed: a function without arguments, or None")
         self.guard = guard
         self._make_client = client_factory or _make_client
         self._registrations: list[Registration] = []
@@ -95,7 +104,7 @@ class Realtime:
         state = app.extensions[NAME] = _State(self, app, settings)
         self._states.add(state)
         app.cli.add_command(commands)
-        if settings.dashboard or settings.health:
+        if settings.dashboard or settings.health or settings.metrics:
             app.register_blueprint(make_blueprint(settings, self.guard), url_prefix=settings.url_prefix)
         if settings.autostart == "first_request":
             app.before_request(state.start)
@@ -116,6 +125,18 @@ class Realtime:
     def dashboard(self) -> Dashboard:
         """What the views serve: the streams of this process."""
         return self._state().dashboard
+
+    @property
+    def collector(self) -> RealtimeCollector:
+        """What the current application's metrics are collected by; connects nothing.
+
+        Raises:
+            RuntimeError: ``REALTIME_METRICS`` is off.
+        """
+        collector = self._state().collector
+        if collector is None:
+            raise RuntimeError("collector: REALTIME_METRICS is off")
+        return collector
 
     def close(self, app: Flask | None = None) -> None:
         """End an application's streams and close its client, as a test does; the next use begins anew.
@@ -187,6 +208,7 @@ class _State:
         self.extension = extension
         self.settings = settings
         self.dashboard = Dashboard(lambda: self.client, max_streams=settings.max_streams)
+        self.collector = make_collector() if settings.metrics else None
         self._app = weakref.ref(app)
         # The client, and which callbacks it has, each put there by whoever comes first. No lock, which a fork might
         # leave taken: setdefault() lets one of two win, and the other's client, which was not started, is dropped.
@@ -199,6 +221,8 @@ class _State:
         client: RealtimeClient | None = made.get("client")
         if client is None:
             client = made.setdefault("client", self.extension.make_client(self))
+            if self.collector is not None:
+                self.collector.add(client)
         self.attach()
         if self.settings.autostart != "off" and is_due(client.status, client.config):
             client.connect(wait=False)
@@ -226,6 +250,8 @@ class _State:
         self.dashboard.end_streams()
         if (client := made.get("client")) is not None:
             client.close()
+            if self.collector is not None:
+                self.collector.remove(client)
 
 
 def _make_client(config: ClientConfig) -> RealtimeClient:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from realtime_client import ClientConfig, ConfigError
-from realtime_client.config import TokenFile
+from realtime_client import ClientConfig, ConfigError, options
+from realtime_client.integrations.rules import COMMON, refusal
 
 __all__ = ["PREFIX", "Settings", "read_settings"]
 
 PREFIX = "REALTIME_"
 OPTIONS = frozenset(field.name for field in attrs.fields(ClientConfig))
-AUTOSTART = ("first_request", "first_use", "off")
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +28,8 @@ class Settings:
             dashboard; or ``"off"``, when ``realtime.client.connect()`` is called.
         events: Classes of the server's own message types, by their names on the wire.
         dashboard: Whether the dashboard and its stream are served.
-        health: Whether the state of the feed is served, as JSON and for Prometheus.
+        health: Whether the state of the feed is served, as JSON.
+        metrics: Whether the client's metrics are served, for Prometheus.
         max_streams: Pages that one process keeps up to date; a further one is told that the house is full.
         title: What the dashboard is called.
         url_prefix: Where all of these are.
@@ -40,37 +40,35 @@ class Settings:
     events: Mapping[str, type] = attrs.field(factory=dict)
     dashboard: bool = False
     health: bool = False
+    metrics: bool = False
     max_streams: int = 50
     title: str = "Realtime feed"
     url_prefix: str = "/realtime"
 
 
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
+@attrs.frozen(eq=False, repr=False)
+class Prefix(options.Text):
+    """Where a blueprint is."""
+
+    @property
+    def allowed(self) -> str:
+        """What it must be, in words."""
+        return "a path that begins, and does not end, with '/'"
+
+    def accept(self, value: Any) -> Any:
+        """The path as it came."""
+        path: str = super().accept(value)
+        if not path.startswith("/") or path.endswith("/"):
+            raise options.Refused
+        return path
 
 
-def _is_events(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(name, str) and isinstance(cls, type) and attrs.has(cls) for name, cls in value.items()
-    )
-
-
-OWN: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "autostart": (lambda value: value in AUTOSTART, "one of " + ", ".join(map(repr, AUTOSTART))),
-    "events": (_is_events, "a dict of wire names to attrs classes"),
-    "dashboard": (_is_flag, "True or False"),
-    "health": (_is_flag, "True or False"),
-    "max_streams": (
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 1,
-        "a whole number of at least 1",
-    ),
-    "title": (lambda value: isinstance(value, str) and value != "", "a text that is not empty"),
-    "url_prefix": (
-        lambda value: isinstance(value, str) and value.startswith("/") and not value.endswith("/"),
-        "a path that begins, and does not end, with '/'",
-    ),
+OWN: Mapping[str, options.Rule] = {
+    "autostart": options.Choice(("first_request", "first_use", "off")),
+    **COMMON,
+    "url_prefix": Prefix(),
 }
-"""The options that are not the client's: what each allows, as a test and in words."""
+"""The options that are not the client's, and what each allows."""
 
 
 def read_settings(config: Mapping[str, Any]) -> Settings:
@@ -83,44 +81,37 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         ConfigError: Names every wrong key, what was given (never a secret) and what is allowed.
     """
     problems: list[str] = []
-    options: dict[str, Any] = {}
+    client_options: dict[str, Any] = {}
     own: dict[str, Any] = {}
-    given = {key.removeprefix(PREFIX).lower(): value for key, value in config.items() if key.startswith(PREFIX)}
-    for name, value in given.items():
+    for key, value in config.items():
+        name = key.removeprefix(PREFIX).lower()
+        if not key.startswith(PREFIX):
+            continue
         if name in OPTIONS:
-            options[name] = value
-        elif name in OWN:
-            is_allowed, allowed = OWN[name]
-            own[name] = value
-            if not is_allowed(value):
-                problems.append(f"{_key(name)}: {value!r:.120} is not allowed; allowed: {allowed}")
-        elif name == "token_file":
-            problems += _take_token_file(value, options, given)
+            client_options[name] = value
+        elif (rule := OWN.get(name)) is None:
+            close = difflib.get_close_matches(name, [*OPTIONS, *OWN], n=1)
+            problems.append(f"{key}: there is no such option" + (f"; did you mean {_key(close[0])}?" if close else ""))
         else:
-            close = difflib.get_close_matches(name, [*OPTIONS, *OWN, "token_file"], n=1)
-            problems.append(
-                f"{_key(name)}: there is no such option" + (f"; did you mean {_key(close[0])}?" if close else "")
-            )
+            try:
+                own[name] = rule.accept(value)
+            except options.Refused as error:
+                problems.append(f"{key}: {refusal(rule, value, error)}")
+    if (token_file := own.pop("token_file", None)) is not None:
+        if client_options.get("token") is not None:
+            problems.append(f"{_key('token_file')}: cannot be given together with {_key('token')}")
+        client_options["token"] = token_file
     try:
-        client = ClientConfig.from_mapping(options)
+        client = ClientConfig.from_mapping(client_options)
     except ConfigError as error:
-        problems += [PREFIX + name.upper() + colon + words for name, colon, words in _parts(error)]
+        problems += [PREFIX + name.upper() + colon + words for name, colon, words in map(_parts, error.problems)]
     if problems:
         raise ConfigError(*problems)
     return Settings(client=client, **own)
 
 
-def _take_token_file(value: Any, options: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
-    if not isinstance(value, str) or not value:
-        return [f"{_key('token_file')}: {value!r:.120} is not allowed; allowed: the path of a file"]
-    if given.get("token") is not None:
-        return [f"{_key('token_file')}: cannot be given together with {_key('token')}"]
-    options["token"] = TokenFile(value)
-    return []
-
-
-def _parts(error: ConfigError) -> list[tuple[str, str, str]]:
-    return [problem.partition(": ") for problem in error.problems]
+def _parts(problem: str) -> tuple[str, str, str]:
+    return problem.partition(": ")
 
 
 def _key(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The addresses: the dashboard, its files and its stream; the state of the feed, as JSON and for Prometheus."""
+"""The addresses: the dashboard, its files and its stream; the feed's health and metrics."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, abort, current_app, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response as AnyResponse
 
 from realtime_client.integrations.flask.settings import Settings
-from realtime_client.status import Transport
+from realtime_client.integrations.watching import health_of
 from realtime_client.web import FILE_HEADERS, FILES, PAGE_HEADERS, STREAM_HEADERS, from_elsewhere, page, static_file
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ def make_blueprint(settings: Settings, guard: Callable[[], ResponseReturnValue |
         verdict = guard() if guard is not None else False
         if isinstance(verdict, bool) or verdict is None:
             return None if verdict else abort(403)
-        return verdict
+        if isinstance(verdict, AnyResponse | tuple):
+            return verdict
+        # The name of a user, for instance: true to whoever wrote the guard, and to Flask the text of a page.
+        raise TypeError(f"guard: it returned a {type(verdict).__name__}; allowed: True, False or a response")
 
     def dashboard() -> ResponseReturnValue:
         if (answer := admit(to_page=True)) is not None:
@@ -61,13 +65,12 @@ def make_blueprint(settings: Settings, guard: Callable[[], ResponseReturnValue |
         return Response(body, headers=dict(STREAM_HEADERS))
 
     def health() -> ResponseReturnValue:
-        client = _extension().client
-        state = client.health()
-        # Its words may name hosts, and whoever watches over a process is told by its kind.
-        error = client.status.last_error
-        state["last_error"] = None if error is None else type(error).__name__
-        is_well = state["connected"] or state["transport"] == Transport.POLLING.value
-        return jsonify(state), 200 if is_well else 503, {"Cache-Control": "no-store"}
+        said, status = health_of(_extension().client)
+        return jsonify(said), status, {"Cache-Control": "no-store"}
+
+    def metrics() -> ResponseReturnValue:
+        body, media_type = _extension().collector.exposition(request.headers.get("Accept", ""))
+        return Response(body, content_type=media_type, headers={"Cache-Control": "no-store"})
 
     if settings.dashboard:
         blueprint.add_url_rule("/", "dashboard", dashboard)
@@ -75,6 +78,8 @@ def make_blueprint(settings: Settings, guard: Callable[[], ResponseReturnValue |
         blueprint.add_url_rule("/stream", "stream", stream)
     if settings.health:
         blueprint.add_url_rule("/health", "health", health)
+    if settings.metrics:
+        blueprint.add_url_rule("/metrics", "metrics", metrics)
     return blueprint
 
 

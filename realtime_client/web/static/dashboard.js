@@ -173,14 +173,14 @@ function tick() {
   let text = "";
   if (page.dataset.page === "live" && status) {
     const now = Date.now() + behind;
-    if (status.connected || status.transport === "polling") {
-      if (asOf) text = `last heard ${span(now - Date.parse(asOf))} ago`;
-    } else if (status.nextRetryAt) {
+    const parts = [];
+    if (!status.connected && status.transport !== "polling" && status.nextRetryAt) {
       const of = status.maxAttempts === null || status.attempts >= status.maxAttempts ? "" : ` of ${status.maxAttempts}`;
-      text = `attempt ${status.attempts + 1}${of}`;
       const left = Date.parse(status.nextRetryAt) - now;
-      text += left > 0 ? ` in ${span(left)}` : " under way";
+      parts.push(`attempt ${status.attempts + 1}${of} ${left > 0 ? `in ${span(left)}` : "under way"}`);
     }
+    if (asOf) parts.push(`last heard ${span(now - Date.parse(asOf))} ago`); // how old the figures are, in an outage too
+    text = parts.join(", ");
   }
   setText(byId("since"), text);
 }

@@ -1,4 +1,4 @@
-"""``manage.py realtime listen|tail``: the feed of the project's settings, from the command line."""
+"""``manage.py realtime listen|tail|status|doctor``: the feed of the project's settings, from the command line."""
 
 from __future__ import annotations
 
