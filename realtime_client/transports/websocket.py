@@ -80,11 +80,11 @@ class WebSocketLink:
 
     # The attempt, on the reader thread
 
-    def open(self, deadline: float) -> None:
+    def open(self, timeout: float) -> None:
         """See `Link.open`."""
         where = show_url(self._config.url)
         try:
-            self._open(deadline)
+            self._open(time.monotonic() + timeout)
             return
         except (Abandoned, TimeoutError) as error:
             cause: BaseException = error
