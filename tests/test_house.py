@@ -123,7 +123,7 @@ TABLE = {
     ),
     "testing": Place(
         ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake _runtime.clock transports.base"),
-        libraries=names("attrs pytest"),
+        libraries=names("attrs"),
     ),
 }
 
@@ -243,6 +243,7 @@ def test_imports_keep_to_the_table(place: str) -> None:
         ("demo", "from realtime_client._core.codec import Codec"),
         ("demo", "from realtime_client._runtime.clock import Clock"),
         ("testing", "from realtime_client._runtime.engine import Engine"),
+        ("testing", "def f():\n    import pytest"),
         ("integrations", "from realtime_client._runtime.counters import Counters"),
         (PACKAGE, "from realtime_client.testing import FakeServer"),
         (PACKAGE, "import attrs"),
