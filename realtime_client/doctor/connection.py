@@ -25,6 +25,7 @@ from realtime_client.doctor.checks import Finding, Step, Verdict
 from realtime_client.doctor.talk import ListeningSocket, Talk
 from realtime_client.errors import ConnectError, ConnectTimeout, HeartbeatTimeout, MalformedMessage
 from realtime_client.events import Event, Pong
+from realtime_client.hosts import is_this_machine
 from realtime_client.redaction import show_url
 from realtime_client.transports.dialing import Dial
 from realtime_client.transports.errands import Abandoned, Errands, Raised
@@ -110,7 +111,7 @@ class Connection:
                 *([f"not by default: {', '.join(others)}"] if others else []),
             ]
         )
-        if has_credentials and not self._secure and not _is_this_machine(self._host):
+        if has_credentials and not self._secure and not is_this_machine(self._host):
             cause = "whoever is on the way can read them"
             return Finding(f"{found}; they go over ws:// in the clear", Verdict.WARN, cause, "use wss://")
         return Finding(found)
@@ -333,10 +334,6 @@ def _answer(item: Any) -> str:
         if isinstance(_decoded(item), Pong):
             return "a pong message"
     return ""
-
-
-def _is_this_machine(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.") or host.endswith(".localhost")
 
 
 def _words(error: OSError) -> str:
