@@ -229,7 +229,7 @@ def test_a_client_that_cannot_connect_ends_a_test_with_a_clock_too(suite: Suite,
         """,
         apart=True,
     )
-    see(result, "*could not connect: it is reconnecting (*503*", errors=1)
+    see(result, "could not connect: it is *connecting (*connect=False", errors=1)
 
 
 def test_fixtures_may_be_overridden(suite: Suite) -> None:
