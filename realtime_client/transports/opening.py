@@ -9,10 +9,12 @@ process and send along with other clients' handshakes.
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import SplitResult, unquote
 
 import websocket
@@ -21,12 +23,26 @@ from realtime_client._core.deflate import OFFER, Agreement
 from realtime_client._core.handshake import AnswerHead, check_upgrade, parse_answer, retry_after
 from realtime_client._version import __version__
 from realtime_client.errors import AuthenticationError, ConnectError, HandshakeRejected
+from realtime_client.options import Rule
 from realtime_client.transports.dialing import left, read_head
 
-__all__ = ["credentials", "open_websocket"]
+__all__ = ["accepted", "credentials", "open_websocket"]
 
 BODY_SHOWN = 500
 KEY = re.compile(rb"^Sec-WebSocket-Key: (\S+)\r$", re.MULTILINE)
+
+
+def accepted(name: str, answer: Any, rule: Rule) -> Any:
+    """What a callable of the user's has returned for an option, as the option's rule has it.
+
+    Raises:
+        ConnectError: The rule refuses it; not retryable.
+    """
+    with contextlib.suppress(ValueError):
+        value = rule.accept(answer)
+        if not callable(value):
+            return value
+    raise ConnectError(f"the {name} callable did not return {rule.allowed}", retryable=False)
 
 
 def credentials(target: SplitResult, headers: Mapping[str, str], token: str | None) -> dict[str, str]:

@@ -28,7 +28,7 @@ from realtime_client.status import Transport
 from realtime_client.transports.base import Received
 from realtime_client.transports.dialing import Dial
 from realtime_client.transports.errands import Abandoned, Errands, Raised
-from realtime_client.transports.opening import credentials, open_websocket
+from realtime_client.transports.opening import accepted, credentials, open_websocket
 from realtime_client.transports.proxies import find_proxy
 from realtime_client.transports.streams import NotSentError, PlainStream, Stream, TlsStream
 from realtime_client.transports.tls import TlsSettings
@@ -161,13 +161,7 @@ class WebSocketLink:
             answer = self._dial.errands.call(thread_name, value, deadline)
         except Raised as raised:
             raise ConnectError(f"the {name} callable raised {raised}") from raised.error
-        try:
-            accepted = rule.accept(answer)
-        except ValueError:
-            accepted = value
-        if callable(accepted):
-            raise ConnectError(f"the {name} callable did not return {rule.allowed}", retryable=False)
-        return accepted
+        return accepted(name, answer, rule)
 
     # The connection
 

@@ -7,6 +7,7 @@ import functools
 import gzip
 import itertools
 import json
+import re
 import ssl
 import threading
 import time
@@ -509,6 +510,25 @@ def test_a_redirect_is_not_followed(status: int, server: FakeServer, make: Make)
         assert error.status == status
         assert (other.attempts, other.polls) == ((), ())
     assert len(server.polls) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"token": lambda: 5}, "the token callable did not return text in printable ASCII"),
+        ({"token": lambda: "two\nlines"}, "the token callable did not return text in printable ASCII"),
+        ({"token": lambda: str}, "the token callable did not return text in printable ASCII"),
+        ({"token": lambda: 1 / 0}, "the token callable raised ZeroDivisionError"),
+        ({"headers": lambda: "X: 1"}, "the headers callable did not return a mapping"),
+    ],
+)
+def test_a_callable_that_gives_nothing_usable_is_named(
+    options: dict[str, Any], words: str, server: FakeServer, make: Make
+) -> None:
+    client = make(server.url, polling_url=server.poll_url, **options)
+    with pytest.raises(PollError, match=rf"^polling {re.escape(server.poll_url)} failed: {words}"):
+        client.refresh(PATIENCE)
+    assert server.polls == ()
 
 
 def test_no_server_is_an_error_without_a_status(make: Make) -> None:
