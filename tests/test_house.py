@@ -80,6 +80,7 @@ TABLE = {
     "errors": VALUES,
     "addresses": attrs.evolve(VALUES, libraries=names("attrs")),
     "redaction": attrs.evolve(VALUES, ours=names("addresses")),
+    "hosts": VALUES,
     "patience": Place(),
     "redis_url": attrs.evolve(VALUES, libraries=names("attrs")),
     "events": attrs.evolve(VALUES, libraries=names("attrs")),
@@ -96,7 +97,7 @@ TABLE = {
         never=THREADS | SOCKETS | CLOCKS,
     ),
     "transports": Place(
-        ours=names("_core _version addresses config errors events options patience redaction redis_url status"),
+        ours=names("_core _version addresses config errors events hosts options patience redaction redis_url status"),
         libraries=names("attrs python_socks redis urllib3 websocket"),
     ),
     "_runtime": Place(
@@ -124,7 +125,7 @@ TABLE = {
     ),
     "testing": Place(
         ours=PUBLIC | {PACKAGE} | names("_core.frames _core.handshake _runtime.clock transports.base"),
-        libraries=names("attrs pytest"),
+        libraries=names("attrs"),
     ),
 }
 
@@ -244,6 +245,7 @@ def test_imports_keep_to_the_table(place: str) -> None:
         ("demo", "from realtime_client._core.codec import Codec"),
         ("demo", "from realtime_client._runtime.clock import Clock"),
         ("testing", "from realtime_client._runtime.engine import Engine"),
+        ("testing", "def f():\n    import pytest"),
         ("integrations", "from realtime_client._runtime.counters import Counters"),
         (PACKAGE, "from realtime_client.testing import FakeServer"),
         (PACKAGE, "import attrs"),
@@ -412,6 +414,31 @@ def unlisted(tree: ast.Module) -> Iterator[Finding]:
 def test_every_public_thing_is_described_and_listed(rule: Callable[[ast.Module], Iterator[Finding]]) -> None:
     findings = search(rule, FILES)
     assert not findings, report(findings)
+
+
+def test_what_other_modules_use_is_listed() -> None:
+    """Public modules apart, which list what a user may rely on."""
+    hidden = [
+        f"{file}:{node.lineno}: {node.module} does not list {alias.name}"
+        for file in FILES
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("realtime_client.")
+        for inside in [node.module.removeprefix("realtime_client.")]
+        if inside not in PUBLIC
+        for alias in node.names
+        if f"{inside}.{alias.name}" not in MODULES and alias.name != "__version__"
+        if alias.name not in listed(MODULES[inside])
+    ]
+    assert not hidden, "\n".join(hidden)
+
+
+def listed(file: str) -> frozenset[str]:
+    """What a module's ``__all__`` has."""
+    for node in parsed(file).body:
+        match node:
+            case ast.Assign(targets=[ast.Name("__all__")], value=names_listed):
+                return frozenset(ast.literal_eval(names_listed))
+    return frozenset()
 
 
 @pytest.mark.parametrize(

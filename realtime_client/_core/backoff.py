@@ -12,7 +12,7 @@ from collections.abc import Callable
 from realtime_client.config import ClientConfig
 from realtime_client.status import RetryDecision
 
-__all__ = ["Attempts", "delay_before"]
+__all__ = ["Attempts", "Uniform", "delay_before"]
 
 LONGEST_DELAY = 1e6
 """Nothing waits longer, in seconds, whatever a ``retry_policy`` says: "never" is twelve days here."""

@@ -17,7 +17,6 @@ from realtime_client.status import LaneMetrics
 
 __all__ = ["Hub", "SideLane", "Topic"]
 
-
 MAX_RETIRED = 1_000
 """How many names of ended lanes the counters are kept under."""
 

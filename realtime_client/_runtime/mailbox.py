@@ -22,7 +22,6 @@ Run = deque[Event]
 """Consecutive events. Both ends of the mailbox take from it with ``popleft``, which is atomic, so that the consumer
 needs no lock for an event and the policy can still drop the oldest one from under its hands."""
 
-
 MAX_REPORTS = 1_000
 """How many reports (see `Mailbox.report`) may wait."""
 ABANDONED_CHECK = 0.2
@@ -235,7 +234,7 @@ class Mailbox:
     def metrics(self) -> LaneMetrics:
         """The counters, consistent with each other."""
         with self._lock:
-            waiting = self._queued_events + len(self._hand.events)
+            waiting = self._waiting()
             dropped = {reason: count for reason, count in self._dropped.items() if count}
             return LaneMetrics(
                 name=self.name,

@@ -168,12 +168,11 @@ class PollThread:
                 intake=self._intake,
                 counters=self._counters,
                 timeout=self._config.connect_timeout,
-                transport=lambda: (
-                    None if last or self._finishing else Transport.POLLING
-                ),  # by then the stream may be back
+                # Asked when the answer has come: by then the stream may be back.
+                transport=lambda: None if last or self._finishing else Transport.POLLING,
             )
             self._failures = 0
-            self._since = max((at for at in (self._since, newest) if at is not None), default=None)
+            self._since = max((time for time in (self._since, newest) if time is not None), default=None)
         except PollError as expected:
             error = expected
         except Exception as unexpected:

@@ -24,7 +24,7 @@ class Reader:
 
     Args:
         link: What to open and read; this thread releases it.
-        dial_deadline: Monotonic time by which the dial must be done.
+        connect_timeout: Seconds that the dial may take.
         intake: What becomes of what is read.
         clock: The time.
         read_interval: Seconds that lie between two reads at least.
@@ -37,7 +37,7 @@ class Reader:
         self,
         link: Link,
         *,
-        dial_deadline: float,
+        connect_timeout: float,
         intake: Intake,
         clock: Clock,
         read_interval: float,
@@ -46,7 +46,7 @@ class Reader:
         ended: Callable[[RealtimeError], None],
     ) -> None:
         self.link = link
-        self._dial_deadline = dial_deadline
+        self._connect_timeout = connect_timeout
         self._intake = intake
         self._clock = clock
         self._read_interval = read_interval
@@ -64,7 +64,7 @@ class Reader:
         """The thread's life."""
         error: RealtimeError
         try:
-            self.link.open(self._dial_deadline)
+            self.link.open(self._connect_timeout)
             self._opened()
             # Not before the change to CONNECTED has been told: an event must not come to callbacks before it.
             if self._clock.get(self._gate, None):

@@ -364,7 +364,7 @@ class Supervisor:
         now = self._clock.monotonic()
         reader = Reader(
             self._make_link(),
-            dial_deadline=now + self._config.connect_timeout,
+            connect_timeout=self._config.connect_timeout,
             intake=self._intake,
             clock=self._clock,
             read_interval=self._config.read_interval,

@@ -18,8 +18,9 @@ from realtime_client._core.frames import PONG, TEXT, Close, FrameReader, Item, P
 from realtime_client._core.handshake import MAX_HEAD_BYTES, Request, parse_request, upgrade_answer
 from realtime_client.demo.hub import CLOSE_GRACE_SECONDS, Hub, Outbox
 from realtime_client.demo.polling import MESSAGES_PATH, POLL_PATH, plain_answer, poll_answer
+from realtime_client.hosts import is_this_machine
 
-__all__ = ["Connection", "Terms"]
+__all__ = ["HANDSHAKE_SECONDS", "Connection", "Terms"]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ LINGER_SECONDS = 1.0
 MAX_CLIENT_MESSAGE_BYTES = 64 * 1024
 RECEIVE_BYTES = 64 * 1024
 PONG_MESSAGE = encode_frame(TEXT, b'{"type":"pong"}')
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @attrs.frozen
@@ -269,4 +269,6 @@ def is_same_site(request: Request) -> bool:
         host = urlsplit(f"//{request.headers.get('Host') or ''}").hostname
     except ValueError:
         return False
-    return page is not None and (page == host or {page, host} <= LOOPBACK)
+    if page is None or host is None:
+        return False
+    return page == host or (is_this_machine(page) and is_this_machine(host))

@@ -19,6 +19,7 @@ from realtime_client.demo.connection import HANDSHAKE_SECONDS, Connection, Terms
 from realtime_client.demo.hub import Hub
 from realtime_client.demo.polling import MESSAGES_PATH, POLL_PATH
 from realtime_client.errors import ConfigError
+from realtime_client.hosts import is_this_machine
 
 __all__ = ["FeedServer"]
 
@@ -162,7 +163,7 @@ class FeedServer:
             ]
             for thread in self._threads:
                 thread.start()
-        if self._terms.token is None and not is_loopback(self._host):
+        if self._terms.token is None and not is_this_machine(self._host):
             log.warning("the feed is served on %s without a token: whoever can connect can read it", self._host)
 
     def publish(self, *events: Mapping[str, Any]) -> None:
@@ -286,15 +287,5 @@ def is_wildcard(host: str) -> bool:
     """Whether the address stands for all addresses of this machine."""
     try:
         return ip_address(host).is_unspecified
-    except ValueError:
-        return False
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
     except ValueError:
         return False

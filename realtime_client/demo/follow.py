@@ -17,7 +17,7 @@ from typing import Protocol
 
 import attrs
 
-__all__ = ["FollowedFile", "FollowedInput", "Line", "LineSource", "LineSplitter", "follow"]
+__all__ = ["FollowedFile", "FollowedInput", "Line", "LineSource", "LineSplitter", "follow", "line_of"]
 
 MAX_LINE_BYTES = 64 * 1024
 READ_BYTES = 256 * 1024

@@ -14,7 +14,7 @@ import attrs
 
 from realtime_client._core.frames import CLOSE, TEXT, close_payload, encode_frame
 
-__all__ = ["Hub", "Outbox", "Snapshot", "moment_of"]
+__all__ = ["CLOSE_GRACE_SECONDS", "Hub", "Kept", "Outbox", "Snapshot", "moment_of"]
 
 TRY_AGAIN_LATER = 1013
 CLOSE_GRACE_SECONDS = 2.0

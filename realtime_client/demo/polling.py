@@ -12,7 +12,7 @@ from typing import Any
 from realtime_client._core.handshake import Request, http_answer
 from realtime_client.demo.hub import Kept, Snapshot, moment_of
 
-__all__ = ["MESSAGES_PATH", "POLL_PATH", "poll_answer"]
+__all__ = ["MESSAGES_PATH", "POLL_PATH", "plain_answer", "poll_answer"]
 
 POLL_PATH = "/poll"
 """Answered with an object of ``stats``, ``logs`` and ``alerts``."""

@@ -10,6 +10,7 @@ from realtime_client import options
 from realtime_client.config import ClientConfig
 from realtime_client.doctor.checks import Finding, Verdict
 from realtime_client.errors import ConnectTimeout
+from realtime_client.hosts import is_this_machine
 from realtime_client.redaction import show_url
 from realtime_client.transports.callables import Callables
 from realtime_client.transports.errands import Abandoned, Errands
@@ -44,11 +45,7 @@ def judge_config(config: ClientConfig, *, has_credentials: bool, host: str, sche
     others = [name for name in changed if name not in ("url", "token", "headers")]
     parts = [show_url(config.url), "with credentials" if has_credentials else "without credentials"]
     found = ", ".join([*parts, *([f"not by default: {', '.join(others)}"] if others else [])])
-    if has_credentials and scheme != secure and not _is_this_machine(host):
+    if has_credentials and scheme != secure and not is_this_machine(host):
         cause = "whoever is on the way can read them"
         return Finding(f"{found}; they go over {scheme}:// in the clear", Verdict.WARN, cause, f"use {secure}://")
     return Finding(found)
-
-
-def _is_this_machine(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.") or host.endswith(".localhost")

@@ -21,6 +21,7 @@ from realtime_client.doctor.configuration import ask_for, judge_config
 from realtime_client.doctor.route import SLOW, Route
 from realtime_client.errors import AuthenticationError, ConfigError, ConnectionLost, MalformedMessage
 from realtime_client.redis_url import read_redis_url
+from realtime_client.transports.callables import Callables
 from realtime_client.transports.tls import TlsSettings
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class RedisStream:
     def _connect(self) -> None:
         from realtime_client.transports.redis_wire import RedisWire  # noqa: PLC0415 - as above
 
-        self._wire = RedisWire(self._config, {})
+        self._wire = RedisWire(self._config, Callables(self._config.name))
         self._wire.open(time.monotonic() + self._config.connect_timeout)
 
     def _ask(self, *command: Any) -> Any:

@@ -7,21 +7,37 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from realtime_client._runtime.clock import Clock, Inbox
+
+if TYPE_CHECKING:
+    from realtime_client import RealtimeClient
 
 __all__ = ["FakeClock"]
 
 T = TypeVar("T")
 WAKE: Any = object()
+START = 1000.0
+"""What `FakeClock.monotonic` begins with."""
+ROUNDING = timedelta(microseconds=2)
+"""By how much two sums of a wall time and some seconds may differ; a `datetime` counts microseconds."""
+
+
+class _Wait(NamedTuple):
+    """Somebody who waits."""
+
+    until: float
+    thread: str
+    wake: Callable[[], None]
 
 
 class FakeClock(Clock):
     """Time that passes only when `advance` is called. Give it to ``RealtimeClient(clock=...)``.
 
-    The client's threads wait on it; `wait_for_waiters` tells when they have come to rest, and `advance` wakes those
-    whose time has come, in the order of their deadlines.
+    The client's threads wait on it. `advance` wakes those whose time has come, in the order of their deadlines;
+    `wait_for_waiters` tells when they have come to rest, and `skip_delay` lets the delay before a client's next attempt
+    pass. What comes over real sockets takes the time that it takes.
 
     Args:
         start: The wall time at the beginning (UTC).
@@ -36,32 +52,49 @@ class FakeClock(Clock):
 
     def __init__(self, start: datetime = datetime(2024, 1, 1, tzinfo=UTC)) -> None:
         self._start = start
-        self._elapsed = 0.0
-        self._lock = threading.Condition(threading.Lock())  # guards _elapsed and _waiters
-        self._waiters: dict[object, tuple[float, Callable[[], None]]] = {}
+        self._monotonic = START
+        self._lock = threading.Condition(threading.Lock())  # guards _monotonic and _waits
+        self._waits: dict[object, _Wait] = {}
 
     def monotonic(self) -> float:
         """Seconds since the beginning, plus a thousand."""
-        return 1000.0 + self._elapsed
+        return self._monotonic
 
     def now(self) -> datetime:
         """The wall time (UTC)."""
-        return self._start + timedelta(seconds=self._elapsed)
+        return self._start + timedelta(seconds=self._monotonic - START)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, waking on the way whoever waits for less."""
-        with self._lock:
-            target = self._elapsed + seconds
-        while True:
-            with self._lock:
-                due = [(at, key) for key, (at, _) in self._waiters.items() if at <= 1000.0 + target]
-                if not due:
-                    self._elapsed = max(self._elapsed, target)
-                    return
-                at, key = min(due, key=lambda pair: pair[0])
-                self._elapsed = max(self._elapsed, at - 1000.0)
-                _, wake = self._waiters.pop(key)
-            wake()
+        self._advance_to(self._monotonic + seconds)
+
+    def skip_delay(self, client: RealtimeClient, timeout: float = 5.0) -> float:
+        """Let the delay pass after which a client tries again to connect.
+
+        Blocks, in real time, until the client waits for that moment, and then makes it come. What was due earlier, a
+        poll for instance, comes at its own time.
+
+        Args:
+            client: One that lives by this clock.
+            timeout: Seconds of real time.
+
+        Returns:
+            Seconds that have passed on this clock.
+
+        Raises:
+            TimeoutError: The client does not wait for an attempt; the message tells what it does.
+        """
+        began, deadline = self.now(), time.monotonic() + timeout
+        told = threading.Event()
+        with client.on_status(lambda _: told.set()):
+            while (retry_at := client.status.next_retry_at) is None or retry_at - ROUNDING <= self.now():
+                if not told.wait(deadline - time.monotonic()):
+                    raise TimeoutError(f"{client!r} waits for no attempt: not within {timeout:g} s")
+                told.clear()
+        while self.now() < retry_at - ROUNDING:
+            # One wake-up after the other: only from a thread that has come to rest is it known what it waits for.
+            self._advance_to(self._rest_of(f"rtc-{client.config.name}-reconnect", deadline))
+        return (retry_at - began).total_seconds()
 
     def wait_for_waiters(self, count: int = 1, timeout: float = 5.0) -> None:
         """Block, in real time, until at least so many threads wait for a time to come.
@@ -71,10 +104,10 @@ class FakeClock(Clock):
         """
         deadline = time.monotonic() + timeout
         with self._lock:
-            while len(self._waiters) < count:
+            while len(self._waits) < count:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise TimeoutError(f"{len(self._waiters)} threads wait for a time, not {count}")
+                    raise TimeoutError(f"{len(self._waits)} threads wait for a time, not {count}")
                 self._lock.wait(left)
 
     def get(self, inbox: Inbox[T], timeout: float | None) -> T | None:
@@ -115,6 +148,28 @@ class FakeClock(Clock):
         finally:
             self._forget(key)
 
+    def _advance_to(self, target: float) -> None:
+        while True:
+            with self._lock:
+                due = [(wait.until, key) for key, wait in self._waits.items() if wait.until <= target]
+                if not due:
+                    self._monotonic = max(self._monotonic, target)
+                    return
+                until, key = min(due, key=lambda pair: pair[0])
+                self._monotonic = max(self._monotonic, until)
+                wait = self._waits.pop(key)
+            wait.wake()
+
+    def _rest_of(self, thread: str, deadline: float) -> float:
+        """Block, in real time, until a thread waits for a time to come, and tell which."""
+        with self._lock:
+            while not (until := [wait.until for wait in self._waits.values() if wait.thread == thread]):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"the thread {thread} does not wait by this clock")
+                self._lock.wait(left)
+            return until[0]
+
     @staticmethod
     def _next(inbox: Inbox[T]) -> T:
         while True:
@@ -124,9 +179,9 @@ class FakeClock(Clock):
 
     def _register(self, key: object, deadline: float, wake: Callable[[], None]) -> None:
         with self._lock:
-            self._waiters[key] = (deadline, wake)
+            self._waits[key] = _Wait(deadline, threading.current_thread().name, wake)
             self._lock.notify_all()
 
     def _forget(self, key: object) -> None:
         with self._lock:
-            self._waiters.pop(key, None)
+            self._waits.pop(key, None)

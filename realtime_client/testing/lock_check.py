@@ -7,12 +7,13 @@ import os
 import sys
 import sysconfig
 import threading
-import traceback
 from collections.abc import Callable
 from types import CodeType, FrameType, ModuleType, TracebackType
 from typing import Any, Self
 
 import attrs
+
+from realtime_client.testing.stacks import Stack, printable, stack_of
 
 __all__ = ["LockCheck", "LockViolation"]
 
@@ -28,7 +29,6 @@ IO_LOCKS = frozenset({(f"{PACKAGE}.transports.streams", name) for name in ("_wri
 DEPTH = 15
 """How many calls of a stack are kept."""
 
-_Line = tuple[CodeType, int]
 _Factory = Callable[[], Any]
 
 
@@ -190,12 +190,12 @@ class LockCheck:
     def _note(self, rule: str, held: list[_Hold], frame: FrameType) -> None:
         if LockCheck._active is not self:
             return
-        stack = _stack(frame)
+        stack = stack_of(frame, DEPTH)
         names = tuple(hold.lock.name for hold in held)
         key = (rule, names, stack[:1])
         if key not in self._violations:
             self._violations[key] = LockViolation(
-                threading.current_thread().name, rule, names, _printable(held[-1].stack), _printable(stack)
+                threading.current_thread().name, rule, names, printable(held[-1].stack), printable(stack)
             )
 
 
@@ -204,7 +204,7 @@ class _Hold:
     """That a thread holds a lock, and where it took it."""
 
     lock: _Watched
-    stack: tuple[_Line, ...]
+    stack: Stack
 
 
 class _Watched:
@@ -233,7 +233,7 @@ class _Watched:
             return False
         if held and not blocking:
             self._check.taking(self, held, frame)
-        held.append(_Hold(self, _stack(frame)))
+        held.append(_Hold(self, stack_of(frame, DEPTH)))
         self._holder = held
         self._check.begin()
         return True
@@ -333,17 +333,3 @@ def _waits(function: Any) -> bool:
     if isinstance(owner, ModuleType):
         return (owner.__name__, name) in _WAITING_FUNCTIONS
     return name in _WAITING_METHODS and type(owner).__module__ in _WAITING_OWNERS
-
-
-def _stack(frame: FrameType | None) -> tuple[_Line, ...]:
-    """A stack without its frames, which would keep their variables alive; the innermost call first."""
-    lines: list[_Line] = []
-    while frame is not None and len(lines) < DEPTH:
-        lines.append((frame.f_code, frame.f_lineno))
-        frame = frame.f_back
-    return tuple(lines)
-
-
-def _printable(stack: tuple[_Line, ...]) -> str:
-    lines = [traceback.FrameSummary(code.co_filename, line, code.co_name) for code, line in reversed(stack)]
-    return "".join(traceback.StackSummary.from_list(lines).format())

@@ -54,9 +54,9 @@ class MemoryLink:
         """Let the connection end."""
         self._inbox.put(error or ConnectionLost("the memory link was cut"))
 
-    def open(self, deadline: float) -> None:
+    def open(self, timeout: float) -> None:
         """See `Link.open`."""
-        del deadline
+        del timeout
         if self._hangs:
             self._inbox.get()
         if self._failure is not None:

@@ -29,6 +29,7 @@ from realtime_client.testing.conversation import Conversation
 __all__ = [
     "Step",
     "accept",
+    "checked",
     "close",
     "disconnect",
     "drip",

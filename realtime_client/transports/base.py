@@ -57,11 +57,11 @@ class Link(Protocol):
     sends: bool
     tells_gaps: bool
 
-    def open(self, deadline: float) -> None:
+    def open(self, timeout: float) -> None:
         """Connect; blocks until done, on the reader thread.
 
         Args:
-            deadline: Monotonic time by which everything, from name look-up to handshake, must be done.
+            timeout: Seconds within which everything, from name look-up to handshake, must be done.
 
         Raises:
             ConnectError: It failed, or `fail` was called.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from realtime_client.errors import ConnectError
 from realtime_client.options import Rule
 from realtime_client.transports.errands import Errands, Raised
 
-__all__ = ["Callables"]
+__all__ = ["Callables", "accepted"]
 
 
 class Callables:
@@ -47,10 +48,17 @@ class Callables:
             answer = errands.call(thread_name, value, deadline)
         except Raised as raised:
             raise ConnectError(f"the {name} callable raised {raised}") from raised.error
-        try:
-            accepted = rule.accept(answer)
-        except ValueError:
-            accepted = value
-        if callable(accepted):
-            raise ConnectError(f"the {name} callable did not return {rule.allowed}", retryable=False)
-        return accepted
+        return accepted(name, answer, rule)
+
+
+def accepted(name: str, answer: Any, rule: Rule) -> Any:
+    """What a callable of the user's has returned for an option, as the option's rule has it.
+
+    Raises:
+        ConnectError: The rule refuses it; not retryable.
+    """
+    with contextlib.suppress(ValueError):
+        value = rule.accept(answer)
+        if not callable(value):
+            return value
+    raise ConnectError(f"the {name} callable did not return {rule.allowed}", retryable=False)

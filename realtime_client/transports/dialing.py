@@ -21,7 +21,7 @@ from realtime_client.errors import ConnectError, ConnectTimeout
 from realtime_client.transports.errands import Errands, Raised
 from realtime_client.transports.proxies import Proxy
 
-__all__ = ["Dial", "read_head"]
+__all__ = ["Dial", "left", "read_head"]
 
 
 class Dial:

@@ -21,6 +21,7 @@ from realtime_client.config import ClientConfig
 from realtime_client.errors import ConnectError, PollError
 from realtime_client.redaction import describe, show_url
 from realtime_client.transports.base import Poller
+from realtime_client.transports.callables import accepted
 from realtime_client.transports.dialing import Dial
 from realtime_client.transports.errands import Abandoned, Errands, Raised
 from realtime_client.transports.opening import credentials
@@ -178,13 +179,8 @@ class HttpPoller:
         return body
 
     def _credentials(self) -> dict[str, str]:
-        token, headers = self._config.token, self._config.headers
-        # This runs on a disposable thread, so that a user's function may take its time here.
-        token = options.Token().accept(token() if callable(token) else token)
-        headers = options.Header().accept(headers() if callable(headers) else headers)
-        if callable(token) or callable(headers):
-            raise PollError("the token or headers callable returned a callable")
-        return credentials(self._target, headers or {}, token)
+        headers = _ask("headers", self._config.headers, options.Header())
+        return credentials(self._target, headers or {}, _ask("token", self._config.token, options.Token()))
 
     def _usable_pool(self) -> urllib3.HTTPConnectionPool:
         if self._pool is None:
@@ -326,6 +322,17 @@ class _PlainPool(urllib3.HTTPConnectionPool):
 
 class _SecurePool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
+
+
+def _ask(name: str, value: Any, rule: options.Rule) -> Any:
+    """The value of an option that may be a callable; on a disposable thread, so that it may take its time."""
+    if not callable(value):
+        return value
+    try:
+        answer = value()
+    except Exception as error:
+        raise ConnectError(f"the {name} callable raised {type(error).__name__}") from error
+    return accepted(name, answer, rule)
 
 
 def _can_be_called(function: Callable[..., Any]) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import attrs
 
 from realtime_client.errors import ConnectError
+from realtime_client.hosts import is_this_machine
 from realtime_client.redaction import show_url
 
 __all__ = ["Proxy", "find_proxy"]
@@ -57,7 +57,7 @@ def find_proxy(configured: str | None, target: SplitResult) -> Proxy | None:
     )
 
     host = target.hostname or ""
-    if _is_this_machine(host):
+    if is_this_machine(host):
         return None
     proxies = getproxies_environment()
     scheme = "https" if target.scheme in ("wss", "https") else "http"
@@ -66,15 +66,6 @@ def find_proxy(configured: str | None, target: SplitResult) -> Proxy | None:
     if not address or proxy_bypass_environment(where, proxies):
         return None
     return _parse(address if "//" in address else f"http://{address}", f"{scheme}_proxy in the environment")
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _parse(address: str, origin: str) -> Proxy:

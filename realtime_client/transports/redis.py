@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -107,8 +108,9 @@ class RedisLink:
 
     # The attempt, on the reader thread
 
-    def open(self, deadline: float) -> None:
+    def open(self, timeout: float) -> None:
         """See `Link.open`."""
+        deadline = time.monotonic() + timeout
         self._wire.open(deadline)
         self._patience = left(deadline)
         try:

@@ -97,9 +97,9 @@ class ReplayLink:
         self._failure: ConnectionLost | None = None  # written once, before the event is set
         self._ended = threading.Event()
 
-    def open(self, deadline: float) -> None:
+    def open(self, timeout: float) -> None:
         """See `Link.open`. Reads the first messages, so that what is no recording is found now."""
-        del deadline  # a file of this machine: nobody is waited for
+        del timeout  # a file of this machine: nobody is waited for
         self._begin()
         self._due = time.monotonic()
         if self._failure is not None:

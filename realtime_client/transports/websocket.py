@@ -79,10 +79,10 @@ class WebSocketLink:
 
     # The attempt, on the reader thread
 
-    def open(self, deadline: float) -> None:
+    def open(self, timeout: float) -> None:
         """See `Link.open`."""
         with attempt(self._config, lambda: self._failure, websocket.WebSocketException):
-            self._open(deadline)
+            self._open(time.monotonic() + timeout)
 
     def _open(self, deadline: float) -> None:
         config, dial = self._config, self._dial

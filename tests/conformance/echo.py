@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Final
@@ -46,7 +45,7 @@ def ours(url: str) -> None:
     config = ClientConfig(url, max_message_bytes=LARGEST, proxy=None)
     link = EchoDialer(config, TlsSettings(config))()
     try:
-        link.open(time.monotonic() + PATIENCE)
+        link.open(PATIENCE)
         while True:
             for message in link.receive().messages:
                 link.send_back(message)

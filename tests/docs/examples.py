@@ -32,6 +32,8 @@ UNTIL_CTRL_C = "<!-- runs until Ctrl-C -->"
 """Stands, invisible to readers, above an example that has no end of its own."""
 DJANGO_SETTINGS = "<!-- settings of a Django project -->"
 """Stands, invisible to readers, above an example that is a settings module; what follows runs in that project."""
+FILE = re.compile(r"<!-- the file (\w+)/(\S+) -->")
+"""Stands, invisible to readers, above an example that is a file of some project; that project's tests are run."""
 FENCE = re.compile(r"^```(\S*)")
 COMMAND = re.compile(r"(?:\w+=\S+ )*(?:\.venv/bin/)?realtime-client\b.*")
 
@@ -53,6 +55,12 @@ class Example:
     language: str
     code: str
     mark: str
+
+    @property
+    def file(self) -> tuple[str, str] | None:
+        """The project that it is a file of, and the file's name, if it is one."""
+        found = FILE.fullmatch(self.mark)
+        return (found[1], found[2]) if found else None
 
     @property
     def endless(self) -> bool:

@@ -107,6 +107,8 @@ def main(page: str, url: str) -> None:
     """Run them all."""
     names: dict[str, Any] = {"__name__": "__main__"}
     for example in examples(page, "python", "pycon"):
+        if example.file:
+            continue
         sys.stdout.write(f"--- {page}:{example.line}\n")
         run(example, names, url)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,9 @@ PYTHON_PAGES = [page for page in pages() if examples(page, "python", "pycon")]
 COMMANDS = [
     (example, command) for page in pages() for example in examples(page, "console") for command in commands(example)
 ]
+PROJECTS = sorted(
+    {(page, example.file[0]) for page in PYTHON_PAGES for example in examples(page, "python") if example.file}
+)
 LANGUAGES = {"python", "pycon", "console", "json", "text"}
 REAL_LOG = "/var/log/dpkg.log"
 LINES_UNTIL_CTRL_C = 3
@@ -42,6 +46,32 @@ def run_page(page: str, url: str, redis_address: str = REDIS_ADDRESS) -> subproc
 def test_python_examples(page: str, feed: FeedServer, redis_address: str) -> None:
     done = run_page(page, feed.url, redis_address)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("page", "project"), PROJECTS)
+def test_projects(page: str, project: str, tmp_path: Path) -> None:
+    done, wanted = run_project(page, project, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(rf"\b{wanted} passed|\bRan {wanted} tests", done.stdout + done.stderr), done.stdout + done.stderr
+
+
+def run_project(page: str, project: str, folder: Path) -> tuple[subprocess.CompletedProcess[str], int]:
+    """Run the tests of a project that a page shows; how that went, and how many tests there are."""
+    files = {e.file[1]: e.code for e in examples(page, "python") if e.file and e.file[0] == project}
+    for name, code in files.items():
+        (folder / name).write_text(code)
+    with_django = ["django", "test", "--settings", "settings"]
+    runner = with_django if "settings.py" in files else ["pytest", "-c", os.devnull, "--rootdir", str(folder)]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", *runner],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    return done, sum(code.count("def test_") for code in files.values())
 
 
 @pytest.mark.parametrize(("example", "command"), COMMANDS, ids=[f"{e.page}:{e.line}:{c}" for e, c in COMMANDS])
@@ -113,6 +143,19 @@ def test_a_broken_example_is_noticed(text: str, complaint: str, tmp_path: Path) 
     done = run_page(str(page), FEED_URL)
     assert done.returncode != 0
     assert complaint in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("def test_it():\n    assert 1 + 1 == 3", "1 failed"), ("def test_it(nonsense):\n    pass", "1 error")],
+)
+def test_a_project_whose_tests_fail_is_noticed(text: str, complaint: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- the file shop/test_shop.py -->\n```python\n{text}\n```\n")
+    done, wanted = run_project(str(page), "shop", tmp_path)
+    assert done.returncode != 0
+    assert complaint in done.stdout
+    assert wanted == 1
 
 
 def test_an_example_that_hangs_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

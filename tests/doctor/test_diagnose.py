@@ -114,9 +114,10 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_credentials_in_the_clear_are_a_warning() -> None:
-    config = next(diagnose(ClientConfig("ws://feed.example.com/ws", token="t")))
-    assert config.verdict is WARN
-    assert "in the clear" in config.found
+    for host in ("feed.example.com", "127.0.0.1.example.com"):
+        config = next(diagnose(ClientConfig(f"ws://{host}/ws", token="t")))
+        assert config.verdict is WARN
+        assert "in the clear" in config.found
     assert next(diagnose(ClientConfig("ws://localhost/ws", token="t"))).verdict is OK
     assert next(diagnose(ClientConfig("wss://feed.example.com/ws", token="t"))).verdict is OK
 

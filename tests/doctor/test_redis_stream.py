@@ -18,8 +18,8 @@ from realtime_client.doctor import redis_stream
 from realtime_client.testing import FakeServer, stall
 from tests.doctor.examining import FAIL, OK, SKIP, WARN, BriefServer, Checks, examined, verdicts
 from tests.doctor.examining import failed as the_failed
-from tests.relay.servers import PATIENCE, RedisServer, free_port
-from tests.relay.test_reading import SentinelServer, publish
+from tests.relay.servers import PATIENCE, RedisServer, Sentinel, free_port
+from tests.relay.test_reading import publish
 from tests.relay.test_same_store import Writing
 from tests.relay.tls_front import TlsFront
 
@@ -203,16 +203,13 @@ def test_over_tls(relay: Writing, redis_server: RedisServer, stream: str, tmp_pa
     assert "an authority that this machine does not know" in check.cause
 
 
-def test_through_sentinels_of_which_one_is_dead(tmp_path: Path) -> None:
-    with RedisServer() as master:
-        config = tmp_path / "sentinel.conf"
-        config.write_text(f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n")
-        with SentinelServer(str(config)) as sentinel:
-            nodes = f"127.0.0.1:{free_port()}/0?stream=s&also=127.0.0.1:{sentinel.port}"
-            writing = Writing(f"redis://{nodes}&sentinel=mymaster")
-            checks = examined(f"redis://{nodes}&sentinel=mymaster")
-            unknown = failed(examined(f"redis://{nodes}&sentinel=other"))
-            writing.end()
+def test_through_sentinels_of_which_one_is_dead() -> None:
+    with RedisServer() as master, Sentinel(master) as sentinel:
+        nodes = f"127.0.0.1:{free_port()}/0?stream=s&also=127.0.0.1:{sentinel.port}"
+        writing = Writing(f"redis://{nodes}&sentinel=mymaster")
+        checks = examined(f"redis://{nodes}&sentinel=mymaster")
+        unknown = failed(examined(f"redis://{nodes}&sentinel=other"))
+        writing.end()
     assert not verdicts(checks)[FAIL]
     assert checks["config"].found.endswith("stream s, by the Sentinels' mymaster")
     assert checks["tcp"].verdict is WARN

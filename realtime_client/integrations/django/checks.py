@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from django.conf import settings as project
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from realtime_client.config import TokenFile
+from realtime_client.hosts import is_this_machine
 from realtime_client.integrations.django.conf import NAME, Kind, Settings, read
 
 __all__ = ["check_deployment", "check_settings"]
@@ -91,8 +91,4 @@ def _in_the_clear(url: str) -> bool:
     parts = urlsplit(url)
     if parts.scheme.lower() not in ("ws", "http"):
         return False
-    host = parts.hostname or ""
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host != "localhost" and not host.endswith(".localhost")
+    return not is_this_machine(parts.hostname or "")
