@@ -13,8 +13,8 @@ from attrs import frozen
 
 __all__ = ["BOXES", "THREADS", "flow_diagram"]
 
-WIDTH, HEIGHT = 960, 430
-BOX_WIDTH, BOX_HEIGHT = 122, 44
+WIDTH, HEIGHT = 720, 425
+BOX_WIDTH, BOX_HEIGHT = 120, 46
 
 
 @frozen
@@ -40,41 +40,42 @@ class Box:
 
 
 BOXES = {
-    "server": Box(72, 90, "server", "the feed"),
-    "link": Box(240, 90, "transports.websocket.WebSocketLink", "recv: bytes"),
-    "frames": Box(386, 90, "_core.frames.FrameReader", "messages"),
-    "codec": Box(532, 90, "_core.codec.Codec", "typed events"),
-    "store": Box(720, 90, "store.DashboardStore", "the present"),
-    "views": Box(882, 90, "your threads", "read at any time"),
-    "mailbox": Box(720, 215, "_runtime.mailbox.Mailbox", "what waits"),
-    "lane": Box(882, 215, "_runtime.dispatcher.Dispatcher", "your callbacks"),
-    "poller": Box(459, 215, "transports.polling.HttpPoller", "what was missed"),
-    "heartbeat": Box(313, 215, "_core.liveness.Liveness", "pings, silence"),
-    "machine": Box(313, 345, "_core.machine.Machine", "what to do next"),
-    "attempts": Box(459, 345, "_core.backoff.Attempts", "when"),
-    "retry": Box(605, 345, "status.RetryDecision", "whether at all"),
+    "server": Box(62, 90, "server", "the feed"),
+    "link": Box(213, 90, "transports.websocket.WebSocketLink", "recv: bytes"),
+    "frames": Box(347, 90, "_core.frames.FrameReader", "messages"),
+    "codec": Box(481, 90, "_core.codec.Codec", "typed events"),
+    "store": Box(646, 90, "store.DashboardStore", "the present"),
+    "heartbeat": Box(213, 220, "_core.liveness.Liveness", "pings, silence"),
+    "poller": Box(347, 220, "transports.polling.HttpPoller", "what was missed"),
+    "views": Box(493, 220, "your threads", "read at any time"),
+    "mailbox": Box(646, 220, "_runtime.mailbox.Mailbox", "what waits"),
+    "machine": Box(213, 350, "_core.machine.Machine", "what to do next"),
+    "retry": Box(347, 350, "status.RetryDecision", "whether at all"),
+    "attempts": Box(481, 350, "_core.backoff.Attempts", "when"),
+    "dispatcher": Box(646, 350, "_runtime.dispatcher.Dispatcher", "your callbacks"),
 }
 THREADS = {
     "reader": ("link", "frames", "codec"),
     "heartbeat": ("heartbeat",),
     "poll": ("poller",),
-    "dispatcher": ("lane",),
-    "reconnect": ("machine", "attempts", "retry"),
+    "reconnect": ("machine", "retry", "attempts"),
+    "dispatcher": ("dispatcher",),
 }
 """The frames: by the thread's role, which is in its name."""
 ARROWS = (
-    ("server", "link"),
-    ("link", "frames"),
-    ("frames", "codec"),
-    ("codec", "store"),
-    ("store", "views"),
-    ("store", "mailbox"),
-    ("mailbox", "lane"),
-    ("poller", "store"),
-    ("heartbeat", "link"),
-    ("machine", "attempts"),
-    ("attempts", "retry"),
+    ("server", "link", 0),
+    ("link", "frames", 0),
+    ("frames", "codec", 0),
+    ("codec", "store", 0),
+    ("store", "mailbox", 20),
+    ("store", "views", -10),
+    ("mailbox", "dispatcher", 40),
+    ("poller", "store", -30),
+    ("heartbeat", "link", 0),
+    ("machine", "retry", 0),
+    ("retry", "attempts", 0),
 )
+"""From where, to where, and how far beside the middle of the upper box an upright one ends or begins."""
 
 
 def flow_diagram() -> str:
@@ -85,7 +86,7 @@ def flow_diagram() -> str:
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">',
         '<path d="M0 0 8 4 0 8z" fill="currentColor"/></marker></defs>',
         *(_frame(role, [BOXES[name] for name in names]) for role, names in THREADS.items()),
-        *(_arrow(BOXES[start], BOXES[end]) for start, end in ARROWS),
+        *(_arrow(BOXES[start], BOXES[end], beside) for start, end, beside in ARROWS),
         *(_box(box) for box in BOXES.values()),
         _note(BOXES["machine"], "it starts and ends the reader, the heartbeat and the poll; everybody posts to it"),
         "</svg></figure>",
@@ -100,8 +101,8 @@ def _note(box: Box, text: str) -> str:
 
 
 def _frame(role: str, boxes: list[Box]) -> str:
-    left = min(box.x for box in boxes) - BOX_WIDTH / 2 - 10
-    right = max(box.x for box in boxes) + BOX_WIDTH / 2 + 10
+    left = min(box.x for box in boxes) - BOX_WIDTH / 2 - 6
+    right = max(box.x for box in boxes) + BOX_WIDTH / 2 + 6
     top, bottom = boxes[0].y - BOX_HEIGHT / 2 - 28, boxes[0].y + BOX_HEIGHT / 2 + 10
     return (
         f'<rect class="state" x="{left:g}" y="{top:g}" width="{right - left:g}" height="{bottom - top:g}" rx="8"/>'
@@ -118,13 +119,14 @@ def _box(box: Box) -> str:
     )
 
 
-def _arrow(start: Box, end: Box) -> str:
-    """From the edge of one box to the edge of another: across, or up and down, or aslant."""
+def _arrow(start: Box, end: Box, beside: float) -> str:
+    """From the edge of one box to the edge of another: across, down or up."""
     if start.y == end.y:
         way = (start.x + BOX_WIDTH / 2, start.y, end.x - BOX_WIDTH / 2, end.y)
     elif end.y > start.y:
-        way = (start.x, start.y + BOX_HEIGHT / 2, end.x, end.y - BOX_HEIGHT / 2)
+        straight = start.x + beside if start.x == end.x else end.x
+        way = (start.x + beside, start.y + BOX_HEIGHT / 2, straight, end.y - BOX_HEIGHT / 2)
     else:
-        way = (start.x, start.y - BOX_HEIGHT / 2, end.x, end.y + BOX_HEIGHT / 2)
+        way = (start.x, start.y - BOX_HEIGHT / 2, end.x + beside, end.y + BOX_HEIGHT / 2)
     x1, y1, x2, y2 = way
     return f'<path class="way" d="M{x1:g} {y1:g} L{x2:g} {y2:g}" marker-end="url(#tip)"/>'

@@ -7,11 +7,11 @@ from realtime_client._core.backoff import Attempts
 
 __all__ = ["BACK_AT", "attempts_until", "outage_timeline"]
 
-WIDTH, HEIGHT = 960, 190
+WIDTH, HEIGHT = 720, 190
 ROWS = {"state": 40, "source": 84, "attempts": 128, "seconds": 172}
 """What is drawn, and how far down."""
-LEFT, RIGHT = 110, 930
-UNTIL = 66.0
+LEFT, RIGHT = 84, 716
+UNTIL = 78.0
 """Seconds that are drawn."""
 BACK_AT = 55.0
 """When the server is back, in this story."""
@@ -48,7 +48,6 @@ def outage_timeline() -> str:
         f"<title>An outage of {BACK_AT:g} seconds with the default options</title>",
         *(f'<text class="state" x="4" y="{y}">{word}</text>' for word, y in ROWS.items()),
         *(_bar(row, start, end, words) for row, start, end, words in bars),
-        f'<text class="fact middle" x="{_x(0):.1f}" y="{ROWS["seconds"]}">0</text>',
         *(
             _attempt(at, spread=config.reconnect_jitter * (at - previous))
             for previous, (at, _) in zip(before, attempts, strict=False)

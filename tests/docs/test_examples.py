@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -35,21 +33,6 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job ignores Ctrl-C,
 os.execvp(sys.argv[1], sys.argv[1:])
 """
 HEARING = (sys.executable, "-c", LAUNCHER)
-ELSEWHERE = {
-    r"(python3 -m venv \S+ && )?\.venv/bin/pip install \S+ (-e )?\S+": ".ci/run",
-    r"(.* |)\.venv/bin/python -m pytest.*": ".ci/run",
-    r"\.venv/bin/python examples/feed\.py": "tests/docs/conftest.py",
-    r"\.venv/bin/python follow\.py": "tests/docs/test_examples.py",
-    r"\.venv/bin/python -m benchmarks\.capacity .*": "tests/test_capacity.py",
-    r"\.venv/bin/python -m benchmarks .*": "tests/test_benchmarks.py",
-    r"\.venv/bin/python -m tests\..*": "tests/docs/test_reliability.py",
-    r"source <\(realtime-client completion bash\)": "tests/cli/test_completion.py",
-    r"(gunicorn|uvicorn|uwsgi|celery) .*": "tests/django/test_deploying.py",
-    r"cd examples/django_site|python manage\.py .*": "tests/django/test_site.py",
-    r"flask realtime .*": "tests/flask/test_example.py",
-    r"curl .*/stream": "tests/flask/test_views.py",
-}
-"""What else one is told to type, and where that is run."""
 
 
 def run_page(
@@ -68,7 +51,7 @@ def test_python_examples(page: str, feed: str, redis_address: str, tmp_path: Pat
 
 
 def test_the_tutorial_with_the_feed_that_it_starts(tmp_path: Path) -> None:
-    (line,) = [line for line in every_line(TUTORIAL) if " serve " in line]
+    (line,) = [line for example in examples(TUTORIAL, "console") for line in lines(example) if " serve " in line]
     make_log, serve = line.split(" && ")
     subprocess.run(["bash", "-c", make_log], cwd=tmp_path, check=True)
     _, *arguments = serve.split()
@@ -126,23 +109,6 @@ def until_ctrl_c(process: subprocess.Popen[str]) -> str:
     return "".join(said) + process.communicate(timeout=SECONDS_EACH)[0]
 
 
-def every_line(page: str) -> list[str]:
-    """All that the page tells its reader to type into a shell."""
-    return [line for example in examples(page, "console") for line in lines(example)]
-
-
-def test_whatever_one_is_told_to_type_is_run_somewhere() -> None:
-    run_here = {line for page in pages() for e in examples(page, "console") for line in lines(e) if commands_in(line)}
-    others = {line for page in pages() for line in every_line(page)} - run_here
-    assert [line for line in others if not any(re.fullmatch(known, line) for known in ELSEWHERE)] == []
-    assert [known for known in ELSEWHERE if not any(re.fullmatch(known, line) for line in others)] == []
-    assert [place for place in ELSEWHERE.values() if not (ROOT / place).is_file()] == []
-
-
-def commands_in(line: str) -> list[str]:
-    return commands(Example("", 1, "console", f"$ {line}\n", ""))
-
-
 def test_there_are_examples_on_the_pages_that_need_them() -> None:
     needed = {
         *("tutorial", "scripts", "custom-events", "migrating", "concepts", "guarantees", "outages", "reconnection"),
@@ -162,24 +128,6 @@ def test_the_lines_for_gevent(feed: str) -> None:
     (patching,) = [example.code for example in examples("docs/processes.md", "text")]
     client = f"import realtime_client\nwith realtime_client.RealtimeClient({feed!r}) as c: c.wait_for(timeout=20)"
     subprocess.run([sys.executable, "-c", patching + client], timeout=50, check=True)
-
-
-def test_every_extra_that_is_named_can_be_installed() -> None:
-    known = configparser.ConfigParser()
-    known.read(ROOT / "setup.cfg")
-    texts = "".join((ROOT / page).read_text(encoding="utf-8") for page in pages())
-    named = {extra for found in re.findall(r"(?:realtime-client|'\.)\[([\w,]+)\]", texts) for extra in found.split(",")}
-    assert len(named) >= 8
-    assert named <= set(known["options.extras_require"])
-
-
-def test_the_readme_is_short_and_begins_with_what_to_type() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    assert 90 <= len(text) <= 140
-    first_screen = "\n".join(text[:30])
-    assert "realtime-client demo --tail" in first_screen
-    assert "-m pytest" in first_screen
-    assert "![" in first_screen
 
 
 @pytest.mark.parametrize("page", pages())
