@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from codeop import compile_command
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,18 @@ def test_the_tutorial_with_the_feed_that_it_starts(tmp_path: Path) -> None:
     with started("-m", "realtime_client", *arguments, "--port", "0", cwd=tmp_path) as (_, url):
         done = run_page(TUTORIAL, url, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_tutorial_can_be_typed_line_by_line() -> None:
+    """Its reader sits at Python's prompt, where an empty line ends a block and nothing else does."""
+    for example in examples(TUTORIAL, "python"):
+        if not example.endless:  # that one is a file
+            typed: list[str] = []
+            for line in [*example.code.splitlines(), ""]:
+                typed.append(line)
+                if compile_command("\n".join(typed), example.page) is not None:
+                    typed = []
+            assert not typed, example.code
 
 
 def test_the_first_script_is_ten_lines_and_runs_as_a_file(feed: str, tmp_path: Path) -> None:
