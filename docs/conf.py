@@ -9,8 +9,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for the promises that are 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 from claims_table import claims_table
+from flow_diagram import flow_diagram
 from metric_table import client_metric_table, relay_metric_table
 from option_table import option_table
+from outage_timeline import outage_timeline
 from reliability import reliability_tables
 from retry_table import retry_table
 from state_diagram import fact_table, state_diagram, transition_table
@@ -40,6 +42,8 @@ myst_substitutions = {
     "relay_metric_table": relay_metric_table(),
     "retry_table": retry_table(),
     "state_diagram": state_diagram(),
+    "flow_diagram": flow_diagram(),
+    "outage_timeline": outage_timeline(),
     "fact_table": fact_table(),
     "transition_table": transition_table(),
     "claims_table": claims_table(),
@@ -51,9 +55,11 @@ nitpick_ignore_regex = [
     # The standard library: its inventory is on the network, and the documentation builds without one.
     ("py:.*", r"(collections\.abc|datetime|os|socket|ssl|typing)\..*"),
     # Type variables, and classes that are only handed through. A public name is found before this is asked.
-    ("py:class", r"realtime_client\.client\.[CE]"),
+    ("py:class", r"realtime_client\.(client|integrations\.flask\.extension)\.[CE]"),
     ("py:.*", r"realtime_client\.(_core|_runtime|transports|testing|demo|web)\..*"),
-    ("py:.*", r"Demand|Match"),
+    ("py:.*", r"Demand|Match|Guard|realtime_client\.integrations\.gunicorn\.Worker"),
+    # Other libraries: see the first.
+    ("py:.*", r"(flask|prometheus_client|opentelemetry)\..*|Flask|ImproperlyConfigured"),
 ]
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
@@ -70,4 +76,5 @@ html_theme = "furo"
 html_title = f"realtime_client {release}"
 html_static_path = ["_static"]
 html_css_files = ["docs.css"]
+html_favicon = "../realtime_client/web/static/icon.svg"
 html_show_sphinx = False

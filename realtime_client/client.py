@@ -43,7 +43,8 @@ class RealtimeClient:
     """Follows a real-time feed from blocking code.
 
     Making a client does no I/O, starts no thread and reads no environment. `connect` starts its threads; `close` ends
-    them. Every public method is thread-safe.
+    them. Every public method is thread-safe. Callbacks of every kind are called on the client's dispatcher thread, one
+    at a time, in the order in which things happened, and under no lock.
 
     Args:
         url: The feed's address; ``ws://localhost:8080/ws`` by default, ``replay:feed.jsonl`` for a recording.

@@ -1,6 +1,6 @@
-"""The first line of a property's docstring is a sentence, also if it has a colon in it.
+"""The first line of a property's or a value's docstring is a sentence, also if it has a colon in it.
 
-Napoleon would read the words before the colon as the property's type.
+Napoleon would read the words before the colon as the type.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BEFORE_NAPOLEON = 400
 
 def shift(app: Sphinx, what: str, *about: Any) -> None:
     """Begin with an empty comment: only the very first line is searched for a type."""
-    if what == "property":
+    if what in ("property", "attribute", "data"):
         lines: list[str] = about[-1]
         lines[:0] = ["..", ""]
 

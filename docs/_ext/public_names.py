@@ -11,7 +11,7 @@ from sphinx.environment import BuildEnvironment
 
 from realtime_client import RealtimeClient
 
-__all__ = ["public_path", "setup"]
+__all__ = ["PUBLIC_MODULES", "public_path", "setup"]
 
 PUBLIC_MODULES = (
     "realtime_client",
@@ -19,6 +19,13 @@ PUBLIC_MODULES = (
     "realtime_client.demo",
     "realtime_client.recording",
     "realtime_client.doctor",
+    "realtime_client.relay",
+    "realtime_client.web",
+    "realtime_client.integrations.flask",
+    "realtime_client.integrations.django",
+    "realtime_client.integrations.prometheus",
+    "realtime_client.integrations.opentelemetry",
+    "realtime_client.integrations.gunicorn",
 )
 
 
@@ -29,9 +36,11 @@ def public_path(target: str) -> str | None:
     """
     if hasattr(RealtimeClient, target):
         return f"realtime_client.RealtimeClient.{target}"
-    for module in PUBLIC_MODULES:
+    parts = target.split(".")
+    # A name may be in two modules: there goes first the one in which the reference itself is.
+    inside = [module for module in reversed(PUBLIC_MODULES) if target.startswith(f"{module}.")]
+    for module in dict.fromkeys([*inside, *PUBLIC_MODULES]):
         for name in importlib.import_module(module).__all__:
-            parts = target.split(".")
             if name in parts:
                 return ".".join([module, *parts[parts.index(name) :]])
     return None

@@ -1,8 +1,9 @@
-"""A lively feed for the examples."""
+"""What the examples find: a feed, a Redis server, a log, a recording."""
 
 from __future__ import annotations
 
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,44 +11,18 @@ from pathlib import Path
 import pytest
 
 from realtime_client import LogEntry, NewAnomaly
-from realtime_client.demo import FeedServer
 from realtime_client.recording import Recorder
 from realtime_client.relay import Relay, RelayState
+from tests.docs.examples import ROOT
+from tests.docs.feeds import started
 from tests.relay.servers import PATIENCE, RedisServer
-
-PUBLISHING_INTERVAL = 0.05
 
 
 @pytest.fixture(scope="session")
-def feed() -> Iterator[FeedServer]:
-    """A feed server that publishes an anomaly, an alert and figures, again and again."""
-    stop = threading.Event()
-
-    def publish() -> None:
-        number = 0
-        while not stop.wait(PUBLISHING_INTERVAL):
-            number += 1
-            log = {
-                "id": f"log-{number}",
-                "level": "ERROR",
-                "message": f"payment {number} failed: connection refused",
-                "source": "payments",
-                "anomalyScore": 0.93,
-            }
-            figures = {"totalLogs": number, "anomalyCount": number, "anomalyRate": 1.0, "activeServices": 6}
-            server.publish(
-                {"type": "new_anomaly", "data": {"log": log}},
-                {"type": "stats_update", "data": {"stats": figures}},
-                {"type": "system_alert", "data": {"message": f"alert {number}", "severity": "warning"}},
-                {"type": "deploy_finished", "data": {"service": "payments", "durationSeconds": 12.5}},
-            )
-
-    with FeedServer(port=0, stats_interval=0.1) as server:
-        publisher = threading.Thread(target=publish, name="publisher", daemon=True)
-        publisher.start()
-        yield server
-        stop.set()
-        publisher.join(5)
+def feed() -> Iterator[str]:
+    """The URL of the feed that the pages tell their readers to start: every type, ten times a second."""
+    with started(str(ROOT / "examples/feed.py"), "0") as (_, url):
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +52,14 @@ def recording(tmp_path: Path) -> Path:
             log = LogEntry(str(number), "payment failed", level="ERROR", source="payments", anomaly_score=number / 20)
             recorder.write(NewAnomaly(log, received_at=datetime(2026, 1, 2, 3, 4, number, tzinfo=UTC)))
     return path
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation as HTML, built as strictly as it can be."""
+    built = tmp_path_factory.mktemp("site")
+    where = [str(ROOT / "docs"), str(built / "html")]
+    command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-d", str(built / "trees"), *where]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return built / "html"

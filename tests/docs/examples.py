@@ -19,6 +19,7 @@ __all__ = [
     "blocks",
     "commands",
     "examples",
+    "lines",
     "pages",
 ]
 
@@ -35,7 +36,8 @@ DJANGO_SETTINGS = "<!-- settings of a Django project -->"
 FILE = re.compile(r"<!-- the file (\w+)/(\S+) -->")
 """Stands, invisible to readers, above an example that is a file of some project; that project's tests are run."""
 FENCE = re.compile(r"^```(\S*)")
-COMMAND = re.compile(r"(?:\w+=\S+ )*(?:\.venv/bin/)?realtime-client\b.*")
+COMMAND = re.compile(r"(?:\w+=\S+ )*(?:\.venv/bin/)?realtime-client\b")
+INSTALLATION = re.compile(r"python3 -m venv |\.venv/bin/pip install ")
 
 
 @attrs.frozen
@@ -99,8 +101,16 @@ def blocks(page: str) -> Iterator[Example]:
     assert begun is None, f"{page}: the block at line {begun[0] + 1} does not end"
 
 
+def lines(example: Example) -> list[str]:
+    """What is typed in a block of console input, each command line as one."""
+    return [line.replace("\\\n", " ") for line in re.findall(r"^\$ ((?:.*\\\n)*.*)", example.code, flags=re.MULTILINE)]
+
+
 def commands(example: Example) -> list[str]:
-    """The calls of ``realtime-client`` in a block of console input, without the installation before them."""
-    inputs = re.findall(r"^\$ ((?:.*\\\n)*.*)", example.code, flags=re.MULTILINE)
-    parts = [part.strip() for line in inputs for part in line.replace("\\\n", " ").split(" && ")]
-    return [part.replace(".venv/bin/", "") for part in parts if COMMAND.match(part)]
+    """The lines of a block that call ``realtime-client``, without the installation before it."""
+    found = []
+    for line in lines(example):
+        parts = [part.strip() for part in line.split(" && ") if not INSTALLATION.match(part)]
+        if parts and COMMAND.match(parts[-1]):
+            found.append(" && ".join(parts).replace(".venv/bin/", ""))
+    return found

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import textwrap
+from codeop import compile_command
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from realtime_client.demo import FeedServer
 from tests.docs import examples as documentation
-from tests.docs.examples import FEED_URL, REDIS_ADDRESS, ROOT, Example, blocks, commands, examples, pages
+from tests.docs.examples import FEED_URL, REDIS_ADDRESS, ROOT, Example, blocks, commands, examples, lines, pages
+from tests.docs.feeds import started
 
+TUTORIAL = "docs/tutorial.md"
+"""Whose reader makes a feed of a log of their own, and writes to that."""
 PYTHON_PAGES = [page for page in pages() if examples(page, "python", "pycon")]
 COMMANDS = [
     (example, command) for page in pages() for example in examples(page, "console") for command in commands(example)
@@ -24,27 +28,30 @@ COMMANDS = [
 PROJECTS = sorted(
     {(page, example.file[0]) for page in PYTHON_PAGES for example in examples(page, "python") if example.file}
 )
-LANGUAGES = {"python", "pycon", "console", "json", "text"}
+LANGUAGES = {"python", "pycon", "console", "json", "text", "typescript"}
 REAL_LOG = "/var/log/dpkg.log"
 LINES_UNTIL_CTRL_C = 3
 SECONDS_EACH = 30
 LAUNCHER = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job ignores Ctrl-C, and its children inherit that
-os.execvp("bash", ["bash", "-c", sys.argv[1]])
+os.execvp(sys.argv[1], sys.argv[1:])
 """
+HEARING = (sys.executable, "-c", LAUNCHER)
 
 
-def run_page(page: str, url: str, redis_address: str = REDIS_ADDRESS) -> subprocess.CompletedProcess[str]:
+def run_page(
+    page: str, url: str, redis_address: str = REDIS_ADDRESS, *, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
     """Run the Python examples of a page in a process of their own."""
     command = [sys.executable, "-W", "error", "-m", "tests.docs.run_page", page, url]
-    environment = {**os.environ, "REDIS_ADDRESS": redis_address}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=55, check=False)
+    environment = {**os.environ, "REDIS_ADDRESS": redis_address, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=55, check=False)
 
 
-@pytest.mark.parametrize("page", PYTHON_PAGES)
-def test_python_examples(page: str, feed: FeedServer, redis_address: str) -> None:
-    done = run_page(page, feed.url, redis_address)
+@pytest.mark.parametrize("page", [page for page in PYTHON_PAGES if page != TUTORIAL])
+def test_python_examples(page: str, feed: str, redis_address: str, tmp_path: Path) -> None:
+    done = run_page(page, feed, redis_address, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -74,17 +81,50 @@ def run_project(page: str, project: str, folder: Path) -> tuple[subprocess.Compl
     return done, sum(code.count("def test_") for code in files.values())
 
 
+def test_the_tutorial_with_the_feed_that_it_starts(tmp_path: Path) -> None:
+    (line,) = [line for example in examples(TUTORIAL, "console") for line in lines(example) if " serve " in line]
+    make_log, serve = line.split(" && ")
+    subprocess.run(["bash", "-c", make_log], cwd=tmp_path, check=True)
+    _, *arguments = serve.split()
+    with started("-m", "realtime_client", *arguments, "--port", "0", cwd=tmp_path) as (_, url):
+        done = run_page(TUTORIAL, url, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_tutorial_can_be_typed_line_by_line() -> None:
+    """Its reader sits at Python's prompt, where an empty line ends a block and nothing else does."""
+    for example in examples(TUTORIAL, "python"):
+        if not example.endless:  # that one is a file
+            typed: list[str] = []
+            for line in [*example.code.splitlines(), ""]:
+                typed.append(line)
+                if compile_command("\n".join(typed), example.page) is not None:
+                    typed = []
+            assert not typed, example.code
+
+
+def test_the_first_script_is_ten_lines_and_runs_as_a_file(feed: str, tmp_path: Path) -> None:
+    script = examples("README.md", "python")[0]
+    assert len([line for line in script.code.splitlines() if line]) <= 10
+    path = tmp_path / "follow.py"
+    path.write_text(script.code.replace(FEED_URL, feed))
+    with subprocess.Popen([*HEARING, sys.executable, "-u", str(path)], stdout=subprocess.PIPE, text=True) as process:
+        until_ctrl_c(process)
+    assert process.returncode == -signal.SIGINT
+
+
 @pytest.mark.parametrize(("example", "command"), COMMANDS, ids=[f"{e.page}:{e.line}:{c}" for e, c in COMMANDS])
 @pytest.mark.usefixtures("recording")
-def test_console_examples(example: Example, command: str, feed: FeedServer, redis_address: str, log_file: Path) -> None:
-    command = command.replace(REAL_LOG, str(log_file)).replace(FEED_URL, feed.url)
+def test_console_examples(example: Example, command: str, feed: str, redis_address: str, log_file: Path) -> None:
+    command = command.replace(REAL_LOG, str(log_file)).replace(FEED_URL, feed)
     command = command.replace(REDIS_ADDRESS, redis_address)
     if " serve" in command and "--port" not in command:
         command += " --port 0"
     if " --web" in command and "--web-port" not in command:
         command += " --web-port 0"
+    before, last = ("", command) if " && " not in command else command.rsplit(" && ", 1)
     with subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, f"exec {command}" if example.endless else command],
+        [*HEARING, "bash", "-c", f"{before or ':'} && exec {last}" if example.endless else command],
         cwd=log_file.parent,
         env=command_environment(feed),
         stdin=subprocess.DEVNULL,
@@ -98,10 +138,10 @@ def test_console_examples(example: Example, command: str, feed: FeedServer, redi
     assert "Traceback" not in said, said
 
 
-def command_environment(feed: FeedServer) -> dict[str, str]:
+def command_environment(feed: str) -> dict[str, str]:
     """The environment of a command: the installed one comes first, and the feed of the tests is the default."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**os.environ, "PATH": path, "REALTIME_URL": feed.url, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PATH": path, "REALTIME_URL": feed, "PYTHONUNBUFFERED": "1"}
 
 
 def until_ctrl_c(process: subprocess.Popen[str]) -> str:
@@ -113,9 +153,24 @@ def until_ctrl_c(process: subprocess.Popen[str]) -> str:
 
 
 def test_there_are_examples_on_the_pages_that_need_them() -> None:
-    needed = ("tutorial", "concepts", "testing", "outages", "processes", "sharing", "recording", "diagnosing")
+    needed = {
+        *("tutorial", "scripts", "custom-events", "migrating", "concepts", "guarantees", "outages", "reconnection"),
+        *("testing", "processes", "sharing", "recording", "flask", "django", "dashboard", "relay", "metrics"),
+    }
     assert {"README.md", *(f"docs/{page}.md" for page in needed)} <= set(PYTHON_PAGES)
     assert {"README.md", "docs/command-line.md", "docs/tutorial.md"} <= {example.page for example, _ in COMMANDS}
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if examples(page, "json")])
+def test_what_is_shown_as_json_is_json(page: str) -> None:
+    for example in examples(page, "json"):
+        json.loads(example.code)
+
+
+def test_the_lines_for_gevent(feed: str) -> None:
+    (patching,) = [example.code for example in examples("docs/processes.md", "text")]
+    client = f"import realtime_client\nwith realtime_client.RealtimeClient({feed!r}) as c: c.wait_for(timeout=20)"
+    subprocess.run([sys.executable, "-c", patching + client], timeout=50, check=True)
 
 
 @pytest.mark.parametrize("page", pages())
@@ -177,16 +232,18 @@ def test_commands_are_found() -> None:
         an answer of realtime-client
         $ REALTIME_TOKEN=x realtime-client tail | head -3
         $ pip install realtime-client
+        $ echo x > a.log && .venv/bin/realtime-client serve --tail a.log
         """
     )
     found = commands(Example("page.md", 1, "console", code, ""))
     assert [" ".join(command.split()) for command in found] == [
         "realtime-client demo --count 3",
         "REALTIME_TOKEN=x realtime-client tail | head -3",
+        "echo x > a.log && realtime-client serve --tail a.log",
     ]
 
 
-def test_an_installed_command_is_meant(feed: FeedServer) -> None:
+def test_an_installed_command_is_meant(feed: str) -> None:
     environment: dict[str, Any] = command_environment(feed)
     found = subprocess.run(
         ["bash", "-c", "command -v realtime-client"], env=environment, capture_output=True, text=True, check=False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -9,20 +10,20 @@ import xml.etree.ElementTree as ET
 
 import attrs
 import pytest
+from flow_diagram import BOXES, THREADS, flow_diagram
 from option_table import option_table
-from public_names import public_path
+from outage_timeline import BACK_AT, attempts_until, outage_timeline
+from public_names import PUBLIC_MODULES, public_path
 from retry_table import retry_table
 from state_diagram import arrows, collected, fact_table, state_diagram, transition_table
 
-import realtime_client
-import realtime_client.demo
-import realtime_client.doctor
-import realtime_client.recording
-import realtime_client.testing
 from realtime_client import ClientConfig
 from realtime_client._core.machine import PHASE_STATE, TABLE, Fact, Phase
 from realtime_client._core.retry import TABLE as OUTCOMES
-from tests.docs.examples import ROOT, examples
+from tests.docs.examples import ROOT, examples, pages
+
+SAID_IN_WORDS = {"__version__", "realtime", "FILES", "FILE_HEADERS", "PAGE_HEADERS", "STREAM_HEADERS"}
+"""Public names that are neither classes nor functions."""
 
 
 def rows(table: str) -> list[str]:
@@ -87,34 +88,50 @@ def test_a_phase_without_a_place_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
         state_diagram()
 
 
-@pytest.mark.parametrize(
-    ("package", "page"),
-    [
-        ("realtime_client", "reference.md"),
-        ("realtime_client.testing", "testing.md"),
-        ("realtime_client.demo", "demo.md"),
-        ("realtime_client.recording", "recording.md"),
-        ("realtime_client.doctor", "diagnosing.md"),
-    ],
-)
-def test_every_public_name_is_in_the_reference(package: str, page: str) -> None:
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    public = (
-        realtime_client,
-        realtime_client.testing,
-        realtime_client.demo,
-        realtime_client.recording,
-        realtime_client.doctor,
-    )
-    modules = {m.__name__: m for m in public}
-    members = re.findall(rf"automodule:: {re.escape(package)}\n   :members: (.*)", text)
+def test_the_drawing_of_the_flow_is_of_classes_and_threads_that_there_are() -> None:
+    figure = ET.fromstring(flow_diagram())
+    words = [element.text or "" for element in figure.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"WebSocketLink", "FrameReader", "Codec", "DashboardStore", "Mailbox", "Dispatcher"} <= set(words)
+    told = re.findall(r"^\| `rtc-<name>-(\w+)", (ROOT / "docs/concepts.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(THREADS) == set(told) - {"lane"}
+    assert "\n\n" not in flow_diagram()
+
+
+def test_a_box_for_a_class_that_is_gone_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BOXES, "codec", attrs.evolve(BOXES["codec"], title="_core.codec.Cipher"))
+    with pytest.raises(AttributeError):
+        flow_diagram()
+
+
+def test_the_outage_is_drawn_as_the_page_tells_it() -> None:
+    config = ClientConfig()
+    attempts = attempts_until(BACK_AT, config)
+    assert [at for at, declared in attempts if not declared] == [1, 3, 7, 15, 31]
+    text = (ROOT / "docs/outages.md").read_text(encoding="utf-8")
+    assert f"away for {BACK_AT:g} seconds" in text
+    assert "| 1, 3, 7, 15, 31 | an attempt each" in text
+    figure = ET.fromstring(outage_timeline())
+    words = {element.text for element in figure.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"RECONNECTING", "UNAVAILABLE", "CONNECTED", "31", "63"} <= words
+    assert "\n\n" not in outage_timeline()
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_every_public_name_is_in_the_reference(module: str) -> None:
+    """Each has its place in the documentation, and only one."""
+    texts = "".join((ROOT / page).read_text(encoding="utf-8") for page in pages())
+    members = re.findall(rf"automodule:: {re.escape(module)}\n   :members: (.*)", texts)
     listed = {name.strip() for line in members for name in line.split(",")}
-    missing = [
-        name
-        for name in modules[package].__all__
-        if not re.search(rf"{re.escape(package)}\.{name}\b", text) and name not in listed
-    ]
-    assert not missing
+    public = set(importlib.import_module(module).__all__) - SAID_IN_WORDS
+    named = re.findall(rf":: {re.escape(module)}\.(\w+)$", texts, re.MULTILINE)
+    assert public - listed <= set(named)
+    assert len(named) == len(set(named))
+
+
+def test_what_is_said_in_words_is_said() -> None:
+    text = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    assert "`realtime_client.__version__`" in text
+    assert "`realtime_client.integrations.django.realtime`" in text
 
 
 def test_the_figures_of_the_restart_are_those_of_the_simulation() -> None:
@@ -134,4 +151,7 @@ def test_references_by_the_defining_module_lead_to_the_public_name() -> None:
     assert public_path("RealtimeClient.connect") == "realtime_client.RealtimeClient.connect"
     assert public_path("realtime_client.testing.server.FakeServer") == "realtime_client.testing.FakeServer"
     assert public_path("connect") == "realtime_client.RealtimeClient.connect"
+    django = "realtime_client.integrations.django"
+    assert public_path(f"{django}.client.Realtime") == f"{django}.Realtime"
+    assert public_path("realtime_client.relay.relay.Relay.state") == "realtime_client.relay.Relay.state"
     assert public_path("collections.abc.Mapping") is None
