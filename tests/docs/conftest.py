@@ -26,9 +26,9 @@ def feed() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def redis_address(feed: FeedServer) -> Iterator[str]:
+def redis_address(feed: str) -> Iterator[str]:
     """Host and port of a Redis server for the examples, to which the feed is relayed under a name of its own."""
-    with RedisServer() as server, Relay(feed.url, server.url("incidents")) as relay:
+    with RedisServer() as server, Relay(feed, server.url("incidents")) as relay:
         assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
         yield f"localhost:{server.port}"
 
