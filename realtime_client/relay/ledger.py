@@ -28,7 +28,7 @@ from realtime_client.events import (
 from realtime_client.status import Gap, Transport
 from realtime_client.store import DashboardStore
 
-__all__ = ["Batch", "Ledger", "encode_event"]
+__all__ = ["BATCH", "Batch", "Ledger", "encode_event"]
 
 BATCH = 1000
 """Entries of one append: Redis does nothing else meanwhile, for some milliseconds."""
