@@ -21,7 +21,7 @@ class Ended(NamedTuple):
     err: list[str]
 
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which a thread of a feed is left for good."""
 
 Call: TypeAlias = Callable[..., Ended]
