@@ -39,6 +39,7 @@ def main(given: Sequence[str] | None = None) -> int:
     record = {
         "command": f"python -m tests.repeat {arguments.times} --first-seed {arguments.first_seed}",
         "run": conditions(seed=arguments.first_seed),
+        "wanted": arguments.times,
     }
     runs: list[dict[str, Any]] = []
     status = 0

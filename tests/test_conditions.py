@@ -99,6 +99,7 @@ def test_every_run_is_written_down_the_one_that_fails_included(monkeypatch: pyte
     records = [json.loads(text)["repeats"] for text in kept]
     assert [len(record["runs"]) for record in records] == [1, 2]
     found = records[-1]
+    assert found["wanted"] == 20
     assert found["command"] == "python -m tests.repeat 20 --first-seed 5"
     assert [{**run, "seconds": 0} for run in found["runs"]] == [
         {"seed": 5, "seconds": 0, "exit_code": 0, "passed": 7533, "failed": 0, "skipped": 1},

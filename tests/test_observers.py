@@ -17,7 +17,7 @@ from realtime_client.events import Event, Pong, StatsUpdate, SystemAlert, Unknow
 from realtime_client.observers import MAX_ROUTES, Lane, ObserverRegistry, Subscription, callback_name
 
 T = TypeVar("T")
-PATIENCE = 10.0
+PATIENCE = 30.0
 ALERT = SystemAlert("x")
 
 

@@ -33,7 +33,7 @@ from realtime_client.store import FURTHER_LIMIT, DashboardSnapshot, DashboardSta
 
 T0 = datetime(2024, 1, 1, 12, tzinfo=UTC)
 ALERT = SystemAlert("x")
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def at(seconds: float) -> datetime:

@@ -370,7 +370,9 @@ def suite_repeats(figures: Figures) -> str:
     keys = ("seed", "passed", "failed", "skipped", "seconds")
     rows = ([number(run[key]) for key in keys] for run in runs)
     failed = sum(run["exit_code"] != 0 for run in runs)
-    caption = f"`{figures['command']}`: {share(failed, len(runs))} runs failed; {ran(figures['run'])}."
+    missing = figures["wanted"] - len(runs)
+    short = f", and {number(missing)} are still to be made" if missing else ""
+    caption = f"`{figures['command']}`: {share(failed, len(runs))} runs failed{short}; {ran(figures['run'])}."
     return f"{table(['seed', 'tests passed', 'failed', 'left out', 'seconds'], rows)}\n\n{caption}"
 
 

@@ -23,6 +23,7 @@ from tests.hostile.case import ROOM
 from tests.hostile.comparison import COMPARED, HANDSHAKES_ALONE, PEERS, Verdict
 from tests.hostile.table import KINDS, TABLE
 from tests.records import recorded
+from tests.repeat import WORKERS
 from tests.soak import __main__ as soak
 from tests.soak import peer
 from tests.soak.chaos import FAULTS
@@ -202,6 +203,7 @@ SAID = {
     "Fifty clients with default settings": soak.HERD == 50 and RECORDS["herd"]["herds"][OURS]["clients"] == 50,
     "away for fifteen seconds": soak.AWAY == 15,
     "no more than 16 attempts": soak.CROWD == 16,
+    "four at a time": WORKERS == 4 and f"-m pytest -n {WORKERS}\n" in (ROOT / "README.md").read_text(encoding="utf-8"),
 }
 """What the page says in words, and whether it is so."""
 

@@ -117,7 +117,7 @@ def herd() -> dict[str, Any]:
 def repeats() -> dict[str, Any]:
     well = {"seed": 4, "seconds": 300, "exit_code": 0, "passed": 7000, "failed": 0, "skipped": 1}
     badly = {"seed": 5, "seconds": 310, "exit_code": 1, "passed": 6998, "failed": 2, "skipped": 1}
-    return {"command": "python -m it", "run": RUN, "runs": [well, badly]}
+    return {"command": "python -m it", "run": RUN, "wanted": 20, "runs": [well, badly]}
 
 
 PROOFS = {
@@ -266,7 +266,7 @@ def test_each_herd_is_a_line(made: dict[str, str]) -> None:
 def test_each_run_of_the_whole_suite_is_a_line(made: dict[str, str]) -> None:
     assert line(made["suite_repeats"], "4") == ["7,000", "0", "1", "300"]
     assert line(made["suite_repeats"], "5") == ["6,998", "2", "1", "310"]
-    assert "1 of 2 runs failed" in made["suite_repeats"]
+    assert "1 of 2 runs failed, and 18 are still to be made" in made["suite_repeats"]
 
 
 def test_every_figure_has_its_day_its_interpreter_and_its_machine(made: dict[str, str]) -> None:

@@ -100,10 +100,10 @@ class NumberedFeed:
             head, _ = read_head(sock)
             sock.sendall(upgrade_answer(parse_request(head)) + self._first_words(connection))
             self._converse(sock)
+        sock.close()  # first: who ends the feed waits for this thread only as long as it is listed
         with self._lock:
             self._sockets.discard(sock)
             self._threads.discard(threading.current_thread())
-        sock.close()
 
     def _first_words(self, connection: int) -> bytes:
         return b"".join(data for data, _ in conversation(connection))

@@ -30,7 +30,7 @@ T = TypeVar("T")
 Way: TypeAlias = Literal["fin", "rst"]
 
 HOST = "127.0.0.1"
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds that a call waits for the proxy's thread, which never takes long."""
 REMEMBERED = 10_000
 READ_BYTES = 64 * 1024

@@ -211,7 +211,7 @@ def test_send_into_a_black_hole_ends_in_time_and_the_client_comes_back(
 
     with Stopwatch() as took, pytest.raises(ConnectionLost):
         fill_the_kernel_s_buffers()
-    assert took.seconds < PATIENCE
+    assert took.seconds < 8
     proxy.heal()
     followed.is_back()
     server.send(anomaly(1))

@@ -14,7 +14,7 @@ from realtime_client._runtime.clock import Clock, Inbox
 from realtime_client.patience import SteadyQueue
 from realtime_client.testing import FakeClock
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from realtime_client.status import ConnectionState, ConnectionStatus, StatusChan
 from realtime_client.testing import FakeClock
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @pytest.fixture

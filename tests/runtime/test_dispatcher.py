@@ -25,7 +25,7 @@ from realtime_client.store import DashboardStore
 from realtime_client.testing import FakeClock
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class Bench:

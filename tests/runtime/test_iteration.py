@@ -16,7 +16,7 @@ from realtime_client.errors import ConnectionLost
 from realtime_client.events import Event, UnknownEvent
 from realtime_client.testing import FakeClock
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @pytest.fixture

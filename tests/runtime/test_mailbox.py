@@ -21,7 +21,7 @@ from realtime_client._runtime.mailbox import ABANDONED_CHECK, MAX_REPORTS, Mailb
 from realtime_client.events import Event, UnknownEvent
 from realtime_client.testing import FakeClock
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 POLICIES = ("drop_oldest", "drop_newest", "block")
 
 
