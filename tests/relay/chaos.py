@@ -66,18 +66,8 @@ class Chaos:
             running.start()
             for _ in range(faults):
                 self._wait_for(readers, running)
-                fault = self._random.choice(
-                    [
-                        self._kill,
-                        self._kill,
-                        self._sleep,
-                        self._sleep,
-                        self._cut,
-                        self._silence,
-                        self._restart,
-                        self._wipe,
-                    ]
-                )
+                often, seldom = [self._kill, self._sleep], [self._cut, self._silence, self._restart, self._wipe]
+                fault = self._random.choice(often + often + seldom)
                 self.told.append(fault.__name__.strip("_"))
                 fault()
             count = running.stop()
