@@ -171,6 +171,8 @@ class DashboardStore:
         self._seen_others: OrderedDict[Hashable, None] = OrderedDict()  # what stands for the id of the rest
         # What polls have delivered and the stream has not repeated: its first repetition is not delivered again.
         self._polled: OrderedDict[Hashable, None] = OrderedDict()
+        # What was seen before a restart from a snapshot that does not know it: its first repetition is not delivered.
+        self._before: OrderedDict[Hashable, None] = OrderedDict()
         self._untimed: set[Hashable] = set()  # of the last answer, what had neither id nor timestamp
         self._arrivals = 0
         self._alerts: list[SystemAlert] = []  # oldest first
@@ -314,14 +316,14 @@ class DashboardStore:
         """Take over a batch of events from the stream, in order, as one change.
 
         Returns:
-            The positions of events that a poll has delivered before; usually none.
+            The positions of events that were delivered before, by a poll or before `restore`; usually none.
         """
         known: set[int] = set()
         with self._lock:
             # The hot path: what is looked up for each event is looked up once.
             seen, polled, recent, window = self._seen, self._polled, self._recent, self._dedup_window
             fresh, arrivals, repeated = 0, self._arrivals, 0
-            last_at, polls = self._last_at, self._polls
+            last_at, polls, before = self._last_at, self._polls, self._before
             for position, event in enumerate(events):
                 if isinstance(event, NewAnomaly):
                     log = event.log
@@ -336,6 +338,8 @@ class DashboardStore:
                         fresh += 1
                         if len(seen) > window:
                             seen.popitem(last=False)
+                        if before and before.pop(log_id, 0) is None:
+                            known.add(position)
                     arrivals += 1
                     at = log.timestamp or received_at
                     if at is not last_at:
@@ -433,12 +437,19 @@ class DashboardStore:
     def restore(self, picture: Picture, *, received_at: datetime, transport: Transport) -> list[Event]:
         """Replace what this store knows, as one change.
 
+        What was seen here and is unknown there may come as news: it counts as such, and is not delivered again.
+
         Returns:
             The logs and alerts that are new here, as events in the order of their timestamps.
         """
         with self._lock:
             # Only what was delivered before is remembered, and not what another store had.
-            known, had = set(self._seen), {(alert.timestamp, alert.message) for alert in self._alerts}
+            known = self._seen.keys() | self._before.keys()
+            had = {(alert.timestamp, alert.message) for alert in self._alerts}
+            there = set(picture.seen)
+            self._before.update((log_id, None) for log_id in self._seen if log_id not in there)
+            while len(self._before) > self._dedup_window:
+                self._before.popitem(last=False)
             fresh: list[Event] = [
                 NewAnomaly(log, timestamp=log.timestamp, received_at=received_at, origin=Origin.REDIS)
                 for _, log in picture.logs

@@ -369,6 +369,22 @@ def test_what_has_neither_is_delivered_if_the_answer_before_did_not_have_it(stor
     assert [alert.message for alert in store.alerts] == ["y", "x", "x"]
 
 
+def test_what_was_seen_before_a_restart_from_a_snapshot_is_not_delivered_again() -> None:
+    """The snapshot is of another history, whose relay may tell again what the feed still gives."""
+    store, other = DashboardStore(dedup_window=6), DashboardStore()
+    apply(store, anomaly("a"), anomaly("b"), anomaly("c"))
+    apply(other, anomaly("c"), anomaly("d"))
+    restored = store.restore(other.picture(), received_at=at(1), transport=Transport.REDIS)
+    assert [event.log.id for event in restored if isinstance(event, NewAnomaly)] == ["d"]
+    events = [anomaly("a"), anomaly("e"), anomaly("a"), anomaly("c")]
+    assert store.apply(events, received_at=at(2), transport=Transport.REDIS) == {0}  # the next repetition is one
+    assert store.stats.anomaly_count == 4  # as in every store of this history
+    again = store.restore(DashboardStore().picture(), received_at=at(3), transport=Transport.REDIS)
+    assert again == []
+    apply(other, anomaly("b"))  # seen two histories ago
+    assert store.restore(other.picture(), received_at=at(4), transport=Transport.REDIS) == []
+
+
 def test_what_a_poll_delivered_the_stream_does_not_repeat() -> None:
     store = DashboardStore(polls=True)
     alert = SystemAlert("x", timestamp=at(1))

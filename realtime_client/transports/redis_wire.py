@@ -45,6 +45,8 @@ from realtime_client.transports.tls import TlsSettings
 __all__ = ["RedisWire", "Script"]
 
 REFUSALS = (RefusedCredentials, NoPermissionError)
+ELSEWHERE = ("MOVED ", "ASK ")
+"""How the errors begin of which older versions of redis-py make no class (`MovedError` is an `AskError`)."""
 
 
 class Script:
@@ -234,7 +236,7 @@ class RedisWire:
         if isinstance(error, (TimeoutError, redis.TimeoutError)):
             silence = timeout or 0.0
             lost = HeartbeatTimeout(f"nothing was heard from Redis for {silence:.1f} s", silence=silence)
-        elif isinstance(error, AskError):  # a MovedError too; the next attempt asks the Cluster where
+        elif isinstance(error, AskError) or str(error).startswith(ELSEWHERE):  # the next attempt asks the Cluster where
             lost = ConnectionLost("the stream is on another node of the Cluster")
         elif isinstance(error, ResponseError):
             lost = ConnectionLost(f"Redis refused: {error}")

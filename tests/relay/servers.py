@@ -100,8 +100,8 @@ class RedisServer:
         """Kill it and start it again, with its data or without."""
         self.kill()
         if not keep:
-            for name in os.listdir(self._folder):
-                os.unlink(os.path.join(self._folder, name))
+            shutil.rmtree(self._folder)
+            os.mkdir(self._folder)
         self.start()
 
     @property

@@ -192,6 +192,28 @@ def test_all_data_is_flushed_under_a_connected_reader(relay: Writing, url: str, 
         assert [log.id for log in reader.client.store.recent_logs] == ["log-11", "log-10"]
 
 
+def test_a_relay_without_memory_tells_again_what_redis_has_lost(
+    relay: Writing, url: str, redis_server: RedisServer
+) -> None:
+    """What the feed still gives is new to it, and not to the reader."""
+    with Reader(url) as reader, redis_server.client() as client:
+        publish(relay, 0, 5)
+        reader.wait_for_number(4)
+        for first in (0, 2):  # and it loses it once more, before all was told again
+            client.flushall()
+            relay.writer.disconnect()
+            relay.__init__(url)  # type: ignore[misc]
+            relay.ledger.epoch = b"another, from %d on" % first
+            relay.snapshot(begins=True)
+            publish(relay, first, 4)
+        publish(relay, 4, 7)
+        reader.wait_for_number(6)
+        assert numbers(reader.events) == [0, 1, 2, 3, 4, 5, 6]
+        assert reader.gaps
+        assert not any(gap.complete for gap in reader.gaps)
+        assert reader.client.store.stats == relay.ledger.store.stats
+
+
 def test_a_gap_that_the_relay_tells_is_told(relay: Writing, url: str) -> None:
     now = decode([anomaly(0)])[0].received_at
     assert now is not None
