@@ -111,7 +111,10 @@ class RealtimeCollector(Collector):
         Returns:
             The body, and its media type.
         """
-        encode, media_type = choose_encoder(accept)
+        try:
+            encode, media_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # a version that is none
+            encode, media_type = choose_encoder("")
         registry = CollectorRegistry()
         registry.register(_Files() if self._in_files else self)
         return encode(registry), media_type

@@ -23,6 +23,10 @@ __all__ = ["Broadcast", "Cursor", "HouseIsFull"]
 
 SPACING = 0.1
 """Seconds between two frames; what changes in between is one frame."""
+WIDEST_SPACING = 0.5
+"""The same after a large frame: nobody reads hundreds of new rows ten times a second, and browsers fall behind."""
+BYTES_A_SECOND = 200_000
+"""What a page can well take; a frame is large if it is more than that for the usual spacing."""
 FRAMES = 512
 """Frames kept for those that come back."""
 FRAME_BYTES = 2 * 1024 * 1024
@@ -166,6 +170,15 @@ class Broadcast:
             self._following = False
 
     def _run(self) -> None:
+        try:
+            self._make_frames()
+        except BaseException:
+            # Whatever it was: heartbeats alone must not tell a page that it is live. It comes back, and this begins anew.
+            self._following = False
+            self.end()
+            raise
+
+    def _make_frames(self) -> None:
         if self._on_status is None:
             # A weak reference: a client whose callback refers to it would not be collected.
             self._on_status = self.client.on_status(_call_weakly(weakref.WeakMethod(self._follow)))
@@ -174,14 +187,14 @@ class Broadcast:
             with self._lock:
                 self._asked = False
             picture = Picture(store.snapshot(), self.client.status)
-            self._publish(picture)
+            size = self._publish(picture)
             with self._lock:
                 # While the client is closed or has given up, nobody can wait for its store. This thread then ends, and
                 # the first word of a new connection starts it again.
                 if not self._cursors or not (hopeful or self._asked):
                     self._following = False
                     return
-            self._pause.wait(SPACING)
+            self._pause.wait(min(WIDEST_SPACING, max(SPACING, size / BYTES_A_SECOND)))
             try:
                 store.wait_for(lambda snapshot, seen=picture: self._has_news(snapshot, seen))  # type: ignore[misc]
                 hopeful = True
@@ -195,17 +208,17 @@ class Broadcast:
             or difference(seen, Picture(seen.snapshot, self.client.status)) != {}
         )
 
-    def _publish(self, picture: Picture) -> None:
-        """Make a frame of what has changed, and ring every bell."""
+    def _publish(self, picture: Picture) -> int:
+        """Make a frame of what has changed, and ring every bell; returns the frame's bytes."""
         before = self._picture  # written by this thread alone
         changed = {} if before is None else difference(before, picture)
         if before is not None and not changed:
-            return
-        frame = encode_event("change", changed, f"{self._epoch}-{self._number + 1}") if before is not None else None
+            return 0
+        frame = encode_event("change", changed, f"{self._epoch}-{self._number + 1}") if before is not None else b""
         with self._lock:
             self._picture = picture
             self._whole = {}
-            if frame is not None:
+            if frame:
                 self._number += 1
                 self._frames.append(frame)
                 self._bytes += len(frame)
@@ -214,6 +227,7 @@ class Broadcast:
             cursors = tuple(self._cursors)
         for cursor in cursors:
             cursor.ring()
+        return len(frame)
 
 
 def _call_weakly(method: weakref.WeakMethod[Callable[[], None]]) -> Callable[[object], None]:

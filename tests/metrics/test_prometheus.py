@@ -347,3 +347,5 @@ def test_an_exposition_is_of_these_sources_alone(server: FakeServer, registry: C
         body, media_type = collector.exposition("application/openmetrics-text; version=1.0.0")
         assert media_type.startswith("application/openmetrics-text; version=1.0.0")
         assert body.endswith(b"# EOF\n")
+        for nonsense in ("application/openmetrics-text; version=abc", ";;=,,", "text/plain; version="):
+            assert collector.exposition(nonsense)[1].startswith("text/plain; version=0.0.4")

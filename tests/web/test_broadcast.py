@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,45 @@ def test_fifty_pages_cost_one_encoding(network: MemoryTransport, visit: Visit, m
     assert encoded.count("change") == changes + 1
     assert encoded.count("snapshot") == wholes <= 3  # one for each state that a page may have found
     assert first.chunks[-1] is pages[-1].chunks[-1]  # the same bytes, not only equal ones
+
+
+def test_after_a_large_frame_the_next_one_waits(
+    network: MemoryTransport, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[float, int]] = []
+
+    def encode(name: str, *rest: Any) -> bytes:
+        frame = original(name, *rest)
+        if name == "change":
+            made.append((time.monotonic(), len(frame)))
+        return frame
+
+    original = event_stream.encode_event
+    monkeypatch.setattr(broadcast, "encode_event", encode)
+    page = visit().wait_for_state("connected")
+    network.current.put(*(anomaly(number, message="x" * 2000) for number in range(100)))
+    page.wait_for_log("log-99")
+    network.current.put(anomaly(100))
+    page.wait_for_log("log-100")
+    (before, size), (after, _) = made[-2:]
+    assert size > broadcast.WIDEST_SPACING * broadcast.BYTES_A_SECOND
+    assert after - before >= broadcast.WIDEST_SPACING
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_no_page_is_left_with_a_picture_that_stands_still(
+    network: MemoryTransport, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> dict[str, Any]:
+        raise LookupError("of this test")
+
+    page = visit().wait_for_state("connected")
+    with monkeypatch.context() as patch:
+        patch.setattr(broadcast, "difference", broken)
+        network.current.put(anomaly(1))
+        page.wait_for_end()
+    again = visit(page.reader.last_id, page.model)
+    again.wait_for_log("log-1")
 
 
 def test_the_house_has_room_for_so_many(client: RealtimeClient, visit: Visit) -> None:
@@ -219,13 +259,13 @@ def test_a_connection_that_begins_while_the_thread_ends(
     client.on_status(lambda change: again.set() if change.current.connected else None)  # told after the broadcast is
     publish = Broadcast._publish
 
-    def connect_meanwhile(self: Broadcast, picture: Picture) -> None:
+    def connect_meanwhile(self: Broadcast, picture: Picture) -> int:
         if picture.status.state is ConnectionState.CLOSED:
             ends.append(picture)
         if len(ends) == 2:  # the first look was for the change of the status, this one is for the end of waiting
             client.connect(wait=False)
             assert again.wait(PATIENCE)
-        publish(self, picture)
+        return publish(self, picture)
 
     monkeypatch.setattr(Broadcast, "_publish", connect_meanwhile)
     client.close()
