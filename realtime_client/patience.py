@@ -73,10 +73,18 @@ class SteadyQueue(Generic[T]):
             queue.Empty: There is none, or none came in time.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            if self._items:
-                return self._items.popleft()
+        while not self._items:
             left = -1.0 if deadline is None else deadline - time.monotonic()
             if not block or (deadline is not None and left <= 0):
                 raise queue.Empty
             self._bell.acquire(timeout=left)
+        return self._items.popleft()
+
+    def wait(self) -> None:
+        """Wait until there is an item, and leave it where it is."""
+        while not self._items:
+            self._bell.acquire()
+
+    def empty(self) -> bool:
+        """Whether there is nothing to take."""
+        return not self._items

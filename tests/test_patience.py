@@ -52,3 +52,15 @@ def test_steady_queue_wakes_its_consumer() -> None:
         steady.put(number)
     thread.join(5)
     assert found == list(range(1000))
+
+
+def test_steady_queue_can_be_waited_for_without_taking_anything() -> None:
+    steady: SteadyQueue[int] = SteadyQueue()
+    thread = threading.Thread(target=steady.wait)
+    thread.start()
+    assert steady.empty()
+    steady.put(1)
+    thread.join(5)
+    assert not thread.is_alive()
+    assert not steady.empty()
+    assert steady.get() == 1

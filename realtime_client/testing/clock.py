@@ -30,6 +30,8 @@ class _Wait(NamedTuple):
     until: float
     thread: str
     wake: Callable[[], None]
+    rests: Callable[[], bool]
+    """Whether nothing has come that it has still to wake up for."""
 
 
 class FakeClock(Clock):
@@ -52,21 +54,21 @@ class FakeClock(Clock):
 
     def __init__(self, start: datetime = datetime(2024, 1, 1, tzinfo=UTC)) -> None:
         self._start = start
-        self._monotonic = START
-        self._lock = threading.Condition(threading.Lock())  # guards _monotonic and _waits
+        self._elapsed = 0.0
+        self._lock = threading.Condition(threading.Lock())  # guards _elapsed and _waits
         self._waits: dict[object, _Wait] = {}
 
     def monotonic(self) -> float:
         """Seconds since the beginning, plus a thousand."""
-        return self._monotonic
+        return START + self._elapsed
 
     def now(self) -> datetime:
         """The wall time (UTC)."""
-        return self._start + timedelta(seconds=self._monotonic - START)
+        return self._start + timedelta(seconds=self._elapsed)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, waking on the way whoever waits for less."""
-        self._advance_to(self._monotonic + seconds)
+        self._pass(self._elapsed + seconds)
 
     def skip_delay(self, client: RealtimeClient, timeout: float = 5.0) -> float:
         """Let the delay pass after which a client tries again to connect.
@@ -93,41 +95,37 @@ class FakeClock(Clock):
                 told.clear()
         while self.now() < retry_at - ROUNDING:
             # One wake-up after the other: only from a thread that has come to rest is it known what it waits for.
-            self._advance_to(self._rest_of(f"rtc-{client.config.name}-reconnect", deadline))
+            self._pass(self._rest_of(f"rtc-{client.config.name}-reconnect", deadline) - START)
         return (retry_at - began).total_seconds()
 
     def wait_for_waiters(self, count: int = 1, timeout: float = 5.0) -> None:
-        """Block, in real time, until at least so many threads wait for a time to come.
+        """Block, in real time, until at least so many threads wait for a time to come, and have nothing else to do.
 
         Raises:
             TimeoutError: They did not come to wait.
         """
         deadline = time.monotonic() + timeout
         with self._lock:
-            while len(self._waits) < count:
+            while (resting := sum(wait.rests() for wait in self._waits.values())) < count:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise TimeoutError(f"{len(self._waits)} threads wait for a time, not {count}")
+                    raise TimeoutError(f"{resting} threads wait for a time, not {count}")
                 self._lock.wait(left)
 
     def get(self, inbox: Inbox[T], timeout: float | None) -> T | None:
         """See `Clock.get`; the time is up when `advance` has passed it."""
         if timeout is None:
             return self._next(inbox)
-        key = object()
         deadline = self.monotonic() + timeout
-        if timeout > 0:
-            self._register(key, deadline, lambda: inbox.queue.put(WAKE))
-        try:
-            while True:
-                try:
-                    item = inbox.queue.get(block=self.monotonic() < deadline)
-                except queue.Empty:
-                    return None
-                if item is not WAKE:
-                    return item
-        finally:
-            self._forget(key)
+        while True:
+            if timeout > 0:
+                self._wait_for_item(inbox, deadline)
+            try:
+                item = inbox.queue.get(block=False)
+            except queue.Empty:
+                return None
+            if item is not WAKE:
+                return item
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
         """See `Clock.wait`."""
@@ -142,28 +140,39 @@ class FakeClock(Clock):
             with condition:
                 condition.notify_all()
 
-        self._register(key, self.monotonic() + timeout, wake)
-        try:
-            condition.wait()
-        finally:
-            self._forget(key)
+        if self._register(key, self.monotonic() + timeout, wake, lambda: True):
+            try:
+                condition.wait()
+            finally:
+                self._forget(key)
 
-    def _advance_to(self, target: float) -> None:
+    def _wait_for_item(self, inbox: Inbox[Any], deadline: float) -> None:
+        """Wait until there is an item, or the time has come."""
+        key = object()
+        if self._register(key, deadline, lambda: inbox.queue.put(WAKE), inbox.queue.empty):
+            try:
+                inbox.queue.wait()
+            finally:
+                # Before the item is taken: who has something to do is never taken for one that rests.
+                self._forget(key)
+
+    def _pass(self, elapsed: float) -> None:
+        """Let time pass until so much of it has, from the beginning."""
         while True:
             with self._lock:
-                due = [(wait.until, key) for key, wait in self._waits.items() if wait.until <= target]
+                due = [(wait.until, key) for key, wait in self._waits.items() if wait.until <= START + elapsed]
                 if not due:
-                    self._monotonic = max(self._monotonic, target)
+                    self._elapsed = max(self._elapsed, elapsed)
                     return
                 until, key = min(due, key=lambda pair: pair[0])
-                self._monotonic = max(self._monotonic, until)
+                self._elapsed = max(self._elapsed, until - START)
                 wait = self._waits.pop(key)
             wait.wake()
 
     def _rest_of(self, thread: str, deadline: float) -> float:
         """Block, in real time, until a thread waits for a time to come, and tell which."""
         with self._lock:
-            while not (until := [wait.until for wait in self._waits.values() if wait.thread == thread]):
+            while not (until := [w.until for w in self._waits.values() if w.thread == thread and w.rests()]):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise TimeoutError(f"the thread {thread} does not wait by this clock")
@@ -177,10 +186,14 @@ class FakeClock(Clock):
             if item is not WAKE:
                 return item
 
-    def _register(self, key: object, deadline: float, wake: Callable[[], None]) -> None:
+    def _register(self, key: object, until: float, wake: Callable[[], None], rests: Callable[[], bool]) -> bool:
+        """Note that the calling thread waits; returns whether, since the time may have come already."""
         with self._lock:
-            self._waits[key] = _Wait(deadline, threading.current_thread().name, wake)
+            if self.monotonic() >= until:
+                return False
+            self._waits[key] = _Wait(until, threading.current_thread().name, wake, rests)
             self._lock.notify_all()
+            return True
 
     def _forget(self, key: object) -> None:
         with self._lock:

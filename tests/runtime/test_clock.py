@@ -142,13 +142,11 @@ def test_a_wake_up_that_came_too_late_is_no_item() -> None:
     inbox: Inbox[int] = Inbox()
 
     class Crossing(SteadyQueue[Any]):
-        """The time is up just after an item was taken."""
+        """The time is up just after an item has come."""
 
-        def get(self, block: bool = True, timeout: float | None = None) -> Any:
-            item = super().get(block, timeout)
-            if item == 1:
-                clock.advance(5)
-            return item
+        def wait(self) -> None:
+            super().wait()
+            clock.advance(5)
 
     inbox.queue = Crossing()
     inbox.post(1)
@@ -196,6 +194,28 @@ def test_advance_wakes_in_the_order_of_deadlines_each_at_its_time(elsewhere: Thr
     assert clock.monotonic() - before == 5
     clock.advance(4)
     assert [one.result(PATIENCE) for one in getting] == [None] * 4
+
+
+def test_who_has_still_to_wake_up_does_not_rest(elsewhere: ThreadPoolExecutor) -> None:
+    clock = FakeClock()
+    inbox: Inbox[int] = Inbox()
+
+    class Slow(SteadyQueue[Any]):
+        """Its consumer has been given an item, and does not yet know."""
+
+        def wait(self) -> None:
+            super().wait()
+            assert awake.wait(PATIENCE)
+
+    awake = threading.Event()
+    inbox.queue = Slow()
+    getting = elsewhere.submit(clock.get, inbox, 5)
+    clock.wait_for_waiters()
+    inbox.post(1)
+    with pytest.raises(TimeoutError, match="0 threads wait for a time, not 1"):
+        clock.wait_for_waiters(timeout=0.01)
+    awake.set()
+    assert getting.result(PATIENCE) == 1
 
 
 def test_who_has_been_woken_or_served_waits_no_more(elsewhere: ThreadPoolExecutor) -> None:

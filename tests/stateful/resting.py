@@ -36,9 +36,11 @@ class RestingClock(FakeClock):
                 self._resting.discard(name)
                 self.turns[name] += 1
 
-    def _register(self, *arguments: Any) -> None:
-        super()._register(*arguments)
-        self._rests(threading.current_thread().name)
+    def _register(self, *arguments: Any) -> bool:
+        waits = super()._register(*arguments)
+        if waits:
+            self._rests(threading.current_thread().name)
+        return waits
 
     def _rests(self, name: str) -> None:
         with self._moved:
