@@ -12,10 +12,9 @@ import pytest
 
 from realtime_client import LogEntry, NewAnomaly
 from realtime_client.recording import Recorder
-from realtime_client.relay import Relay, RelayState
 from tests.docs.examples import ROOT
 from tests.docs.feeds import started
-from tests.relay.servers import PATIENCE, RedisServer
+from tests.relay.servers import RedisServer, RelayProcess
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +27,9 @@ def feed() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def redis_address(feed: str) -> Iterator[str]:
     """Host and port of a Redis server for the examples, to which the feed is relayed under a name of its own."""
-    with RedisServer() as server, Relay(feed, server.url("incidents")) as relay:
-        assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
+    # In a process of its own: other tests in this one look for threads that are left behind.
+    with RedisServer() as server, RelayProcess(feed, server.url("incidents"), name="examples") as relay:
+        relay.wait_for("active")
         yield f"localhost:{server.port}"
 
 
