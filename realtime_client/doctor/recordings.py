@@ -71,7 +71,12 @@ def _read(config: ClientConfig) -> Finding:
         cause = "the server sent what the client does not understand"
         return Finding(found, Verdict.WARN, cause, "see client.rejected of a client that replays it")
     if cut:
-        return Finding(found, Verdict.WARN, "the recorder was killed, or its disk full", "nothing need be done: the rest is replayed")
+        return Finding(
+            found,
+            Verdict.WARN,
+            "the recorder was killed, or its disk full",
+            "nothing need be done: the rest is replayed",
+        )
     return Finding(found)
 
 
