@@ -19,7 +19,7 @@ from realtime_client.doctor.advice import of_clock
 from realtime_client.doctor.checks import Finding, Step, Verdict
 from realtime_client.doctor.configuration import ask_for, judge_config
 from realtime_client.doctor.route import SLOW, Route
-from realtime_client.errors import AuthenticationError, ConfigError, ConnectionLost, MalformedMessage
+from realtime_client.errors import AuthenticationError, ConfigError, ConnectError, ConnectionLost, MalformedMessage
 from realtime_client.redis_url import read_redis_url
 from realtime_client.transports.callables import Callables
 from realtime_client.transports.tls import TlsSettings
@@ -39,7 +39,15 @@ RIGHTS = "+xread +xrange +hmget +hget +ping +select +client"
 
 
 class Refused(Exception):
-    """Redis answered a question with an error: it may not be asked, or there is something else than was expected."""
+    """Redis answered a question with an error: it may not be asked, or there is something else than was expected.
+
+    Attributes:
+        error: The answer, an error of redis-py's.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class RedisStream:
@@ -121,6 +129,8 @@ class RedisStream:
                 return Finding(found, Verdict.FAIL, cause, f"give it these rights: {RIGHTS}", error)
             cause, remedy = "user or password is missing or wrong", "check both in the URL, and the token"
             return Finding(found, Verdict.FAIL, cause, remedy, error)
+        except ConnectError as error:
+            return _of_login(error)
         who = f"as {self._url.username}" if self._url.username else "as the default user"
         return Finding(f"{who}, database {self._url.db}")
 
@@ -147,7 +157,7 @@ class RedisStream:
             self._wire.release()
             self._wire = None
             if isinstance(lost.__cause__, ResponseError):
-                raise Refused(str(lost.__cause__)) from None
+                raise Refused(lost.__cause__) from None
             raise
 
     def _ping(self) -> Finding:
@@ -225,8 +235,8 @@ class RedisStream:
     def _look_for_relay(self) -> Finding:
         try:
             milliseconds = self._lease()
-        except Refused:
-            return self._judge_by_age()
+        except Refused as refused:
+            return self._judge_by_age() if _is_of_rights(refused) else _of_refusal(refused)
         quiet = self._quiet
         if milliseconds > 0:
             found = f"one is active, its lease ends in {milliseconds / 1000:.1f} s unless it renews it"
@@ -281,11 +291,48 @@ class RedisStream:
 def _of_refusal(refused: Refused) -> Finding:
     """What it means that Redis refuses what every reader asks."""
     words = str(refused)
-    if "WRONGTYPE" in words or "wrong kind of value" in words:
+    if _is_of_rights(refused):
+        error = AuthenticationError(words, status=403)
+        cause, remedy = "this user may not read the stream", f"give it these rights: {RIGHTS}"
+        return Finding(words, Verdict.FAIL, cause, remedy, error)
+    if "wrong kind of value" in words:
         cause = "something else than a relay has written under this name"
         return Finding(words, Verdict.FAIL, cause, "take another stream=, or delete that key")
-    error = AuthenticationError(words, status=403)
-    return Finding(words, Verdict.FAIL, "this user may not read the stream", f"give it these rights: {RIGHTS}", error)
+    if _is_of_cluster(refused):
+        cause = "this is one node of a Cluster, and the stream is on another, or on none"
+        return Finding(words, Verdict.FAIL, cause, "add &cluster=yes to the URL; see CLUSTER INFO")
+    return Finding(words, Verdict.FAIL, "Redis refuses what every reader asks", "look at its log")
+
+
+def _is_of_rights(refused: Refused) -> bool:
+    from redis.exceptions import NoPermissionError  # noqa: PLC0415 - needs redis-py
+
+    return isinstance(refused.error, NoPermissionError)
+
+
+def _is_of_cluster(refused: Refused) -> bool:
+    from redis.exceptions import AskError, ClusterDownError, MovedError  # noqa: PLC0415 - as above
+
+    # An older redis-py has these classes for its own Cluster client alone, and leaves the word.
+    word = str(refused).partition(" ")[0]
+    return type(refused.error) in (AskError, ClusterDownError, MovedError) or word in ("ASK", "CLUSTERDOWN", "MOVED")
+
+
+def _of_login(error: ConnectError) -> Finding:
+    """What it means that somebody answers there, and no connection comes of it.
+
+    Raises:
+        ConnectError: What it would mean of any connection.
+    """
+    from redis.exceptions import BusyLoadingError, ResponseError  # noqa: PLC0415 - as above
+
+    match error.__cause__:
+        case BusyLoadingError():
+            return Finding(str(error), Verdict.FAIL, "Redis has just started, and reads its data", "wait", error)
+        case ResponseError():
+            cause = "Redis refuses how the client begins"
+            return Finding(str(error), Verdict.FAIL, cause, "check the number of the database in the URL", error)
+    raise error
 
 
 def _ago(seconds: float) -> str:

@@ -151,6 +151,12 @@ def test_credentials_that_do_not_do(who: str, step: str, status: int, guarded: R
     assert "wrong@" not in repr(checks)
 
 
+def test_a_database_that_there_is_not(redis_server: RedisServer) -> None:
+    check = failed(examined(f"redis://127.0.0.1:{redis_server.port}/9999?stream=s"))
+    assert (check.name, check.remedy) == ("login", "check the number of the database in the URL")
+    assert "out of range" in check.found
+
+
 @pytest.mark.parametrize("token", ["s3cret", lambda: "s3cret"], ids=["text", "callable"])
 def test_a_reader_sees_what_a_reader_may(token: Any, guarded: RedisServer) -> None:
     writing = Writing(f"redis://:s3cret@127.0.0.1:{guarded.port}/0?stream=mine")
@@ -360,3 +366,12 @@ def test_in_a_cluster() -> None:
         writing.end()
     assert not verdicts(checks)[FAIL]
     assert checks["config"].found.endswith("stream s, in a Cluster")
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_a_node_that_does_not_have_the_stream() -> None:
+    with RedisServer("--cluster-enabled", "yes") as server:
+        checks = examined(server.url("s"))
+    check = checks["stream"]
+    assert (check.verdict, check.remedy) == (FAIL, "add &cluster=yes to the URL; see CLUSTER INFO")
+    assert checks["relay"].verdict is FAIL
