@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import doctest
 import gc
 import json
 import socket
@@ -31,7 +30,7 @@ from realtime_client._core.frames import CLOSE, TEXT, FrameReader, Item, close_p
 from realtime_client._core.handshake import Request, accept_key
 from realtime_client.errors import ProtocolError
 from realtime_client.events import SystemAlert
-from realtime_client.testing import script, server
+from realtime_client.testing import server
 from realtime_client.testing.connection import FakeConnection
 from realtime_client.testing.conversation import Conversation
 from realtime_client.testing.script import (
@@ -1090,8 +1089,3 @@ def test_a_request_that_is_wrong_is_an_error(request_head: bytes) -> None:
     attempt.wait_closed()
     fake.close()
     assert [type(error) for error in fake.errors] == [ValueError]
-
-
-@pytest.mark.parametrize("module", [server, script])
-def test_the_examples_run(module: object) -> None:
-    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]

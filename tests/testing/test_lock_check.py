@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import linecache
 import re
 import socket
@@ -381,7 +380,3 @@ def test_the_names_of_exceptions_to_the_law_exist() -> None:
     for module, attribute in lock_check.SIGNALS | lock_check.IO_LOCKS:
         path = PACKAGE.parent / (module.replace(".", "/") + ".py")
         assert f"self.{attribute} = threading.Lock()" in path.read_text(encoding="utf-8")
-
-
-def test_the_example_runs() -> None:
-    assert doctest.testmod(lock_check).failed == 0
