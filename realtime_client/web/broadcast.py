@@ -173,7 +173,7 @@ class Broadcast:
         try:
             self._make_frames()
         except BaseException:
-            # Whatever it was: heartbeats alone must not tell a page that it is live. It comes back and begins anew.
+            # Whatever it was: heartbeats alone must not call a page live. It comes back, and this begins anew.
             self._following = False
             self.end()
             raise
