@@ -1,6 +1,7 @@
 """A server that blasts pre-encoded frames at whoever connects, then closes; a process of its own.
 
-usage: python -m benchmarks.firehose KIND COUNT [--deflate] [--distinct] [--pace EVENTS_PER_SECOND [--burst N]]
+usage: python -m benchmarks.firehose KIND COUNT [--deflate | --takeover] [--distinct] [--pace EVENTS_PER_SECOND]
+                                     [--burst N]
 prints: PORT=n, once it listens
 
 A block of a thousand messages is sent again and again, unless they are to be distinct.
@@ -66,19 +67,32 @@ def frame(payload: bytes, first: int = 0x81) -> bytes:
     return bytes([first, 127]) + struct.pack("!Q", size) + payload
 
 
-def encode(kind: str, count: int, *, deflate: bool) -> list[bytes]:
-    """The frames of a block that is sent again and again; compressed without context takeover, so that it can be."""
+def encode(kind: str, count: int, compression: str = "") -> list[bytes]:
+    """The frames of a block that is sent again and again.
+
+    Compressed with context takeover they refer to one another, and to nothing before the block: so it may be repeated.
+    """
     frames = []
+    context = zlib.compressobj(wbits=-15)
     for number in range(count):
         payload = message(kind, number)
-        if deflate:
-            context = zlib.compressobj(wbits=-15)
+        if compression:
+            if compression == "deflate":
+                context = zlib.compressobj(wbits=-15)
             payload = (context.compress(payload) + context.flush(zlib.Z_SYNC_FLUSH))[:-4]
-        frames.append(frame(payload, 0xC1 if deflate else 0x81))
+        frames.append(frame(payload, 0xC1 if compression else 0x81))
     return frames
 
 
-def handshake(connection: socket.socket, *, deflate: bool) -> None:
+EXTENSION = {
+    "": b"",
+    "deflate": b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n",
+    "takeover": b"Sec-WebSocket-Extensions: permessage-deflate\r\n",
+}
+"""What is agreed to, by the kind of compression."""
+
+
+def handshake(connection: socket.socket, compression: str) -> None:
     """Take the upgrade request and grant it."""
     request = b""
     while b"\r\n\r\n" not in request:
@@ -89,10 +103,9 @@ def handshake(connection: socket.socket, *, deflate: bool) -> None:
         if line.lower().startswith(b"sec-websocket-key")
     )
     accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
-    extension = b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n" if deflate else b""
     connection.sendall(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + accept + b"\r\n" + extension + b"\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n" + EXTENSION[compression] + b"\r\n"
     )
 
 
@@ -100,7 +113,7 @@ def serve(connection: socket.socket, frames: list[bytes], arguments: argparse.Na
     """Send what is to be sent, then the closing handshake."""
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        handshake(connection, deflate=arguments.deflate)
+        handshake(connection, arguments.compression)
         if arguments.pace:
             pace(connection, arguments.count, arguments.pace, b"".join(frames[: arguments.burst]))
         else:
@@ -133,13 +146,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("count", type=int)
-    parser.add_argument("--deflate", action="store_true")
+    compression = parser.add_mutually_exclusive_group()
+    for kind in ("deflate", "takeover"):
+        compression.add_argument(f"--{kind}", dest="compression", action="store_const", const=kind, default="")
     parser.add_argument("--distinct", action="store_true")
     parser.add_argument("--pace", type=float, default=0.0)
     parser.add_argument("--burst", type=int, default=0)
     arguments = parser.parse_args()
     block = arguments.count if arguments.distinct else min(1000, max(arguments.count, arguments.burst))
-    frames = encode(arguments.kind, block, deflate=arguments.deflate)
+    frames = encode(arguments.kind, block, arguments.compression)
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     print(f"PORT={listener.getsockname()[1]}", flush=True)
     while True:

@@ -14,7 +14,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.peers import MODULES, RUN, ObviousWork, be_busy, make_client
@@ -104,6 +104,21 @@ def run_ours(url: str, stopwatch: Stopwatch) -> None:
     client.close()
 
 
+def prepare(which: str, work: str, url: str, stopwatch: Stopwatch) -> Callable[[], None]:
+    """Import and make, ours and theirs alike, what is there before anything is counted; gives what is."""
+    importlib.import_module(MODULES[which])
+    if which == "ours":
+        make_client(url)
+        return lambda: run_ours(url, stopwatch)
+    theirs = TimedWork(stopwatch) if work == "full" else TimedBareWork(stopwatch)
+
+    def run() -> None:
+        RUN[which](url, theirs, deflate=False)
+        theirs.finish()
+
+    return run
+
+
 def measure(effort: Effort, situations: Sequence[str] = tuple(SITUATIONS)) -> list[Run]:
     """All contenders, interleaved, in one situation after the other."""
     contenders = [(who, work) for who, work in CONTENDERS if who in present([who])]
@@ -166,19 +181,11 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
     stopwatch = Stopwatch()
-    if arguments.which == "ours":
-        make_client(arguments.url)
-    else:
-        importlib.import_module(MODULES[arguments.which])
-    begin_cpu = time.process_time()
+    run = prepare(arguments.which, arguments.work, arguments.url, stopwatch)
     if arguments.busy:
         threading.Thread(target=be_busy, daemon=True).start()
-    if arguments.which == "ours":
-        run_ours(arguments.url, stopwatch)
-    else:
-        work = TimedWork(stopwatch) if arguments.work == "full" else TimedBareWork(stopwatch)
-        RUN[arguments.which](arguments.url, work, deflate=False)
-        work.finish()
+    begin_cpu = time.process_time()
+    run()
     print(
         json.dumps({"events": len(stopwatch.took), **stopwatch.percentiles(), "cpu": time.process_time() - begin_cpu})
     )

@@ -318,6 +318,24 @@ MODULES = {
 RUN = {"wsapp": run_wsapp, "websockets": run_websockets, "aiohttp": run_aiohttp, "picows": run_picows}
 
 
+def prepare(which: str, work: str, url: str, *, deflate: bool) -> Callable[[], dict[str, float]]:
+    """Import and make, ours and theirs alike, what is there before the time begins; gives what is timed."""
+    importlib.import_module(MODULES[which])
+    if which == "limit":
+        return lambda: {"events": run_limit(url)}
+    if which.startswith("ours"):
+        make_client(url)  # which imports what it needs
+        overflow = "block" if which == "ours" else "drop_oldest"
+        return lambda: {**run_ours(url, deflate=deflate, overflow=overflow)}
+    theirs = ObviousWork() if work == "full" else BareWork()
+
+    def run() -> dict[str, float]:
+        RUN[which](url, theirs, deflate=deflate)
+        return {"events": theirs.finish()}
+
+    return run
+
+
 def main() -> None:
     """Do the work once and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -327,22 +345,11 @@ def main() -> None:
     parser.add_argument("--deflate", action="store_true")
     parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
-    importlib.import_module(MODULES[arguments.which])
-    if arguments.which.startswith("ours"):
-        make_client(arguments.url)  # which imports what it needs
+    run = prepare(arguments.which, arguments.work, arguments.url, deflate=arguments.deflate)
     if arguments.busy:
         threading.Thread(target=be_busy, daemon=True).start()
     begin, begin_cpu = time.perf_counter(), time.process_time()
-    result: dict[str, float]
-    if arguments.which == "limit":
-        result = {"events": run_limit(arguments.url)}
-    elif arguments.which.startswith("ours"):
-        overflow = "block" if arguments.which == "ours" else "drop_oldest"
-        result = {**run_ours(arguments.url, deflate=arguments.deflate, overflow=overflow)}
-    else:
-        work = ObviousWork() if arguments.work == "full" else BareWork()
-        RUN[arguments.which](arguments.url, work, deflate=arguments.deflate)
-        result = {"events": work.finish()}
+    result = run()
     result["seconds"] = time.perf_counter() - begin
     result["cpu"] = time.process_time() - begin_cpu
     print(json.dumps(result))

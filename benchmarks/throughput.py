@@ -40,9 +40,11 @@ FEEDS = {
     "small": ("small", 1.0, ""),
     "large": ("large", 0.05, ""),
     "anomalies-deflate": ("anomalies", 0.5, "--deflate"),
+    "anomalies-takeover": ("anomalies", 0.5, "--takeover"),
     "anomalies-busy": ("anomalies", 0.25, "--busy"),
 }
-"""The kind of the events, the share of the count, and whether they are compressed, or another thread computes."""
+"""The kind of the events, the share of the count, and how they are compressed, or that another thread computes."""
+COMPRESSED = ("--deflate", "--takeover")
 FULL = ("ours", "ours-defaults", "wsapp", "websockets", "aiohttp", "picows", "limit")
 BARE = ("wsapp", "websockets", "aiohttp", "picows")
 NO_DEFLATE = ("wsapp", "picows", "limit")
@@ -55,22 +57,22 @@ def measure(effort: Effort, feeds: Sequence[str] = tuple(FEEDS)) -> list[Run]:
     runs = []
     for feed in feeds:
         kind, share, flag = FEEDS[feed]
-        deflate = flag == "--deflate"
+        compressed = flag in COMPRESSED
+        asked = "--deflate" if compressed else flag  # how it is compressed is the server's word
         sent = effort.count(int(COUNT * share), least=1000)
         contenders = [(who, "full") for who in present(FULL)] + [(who, "bare") for who in present(BARE)]
         few = {who: effort.count(int(COUNT * share * part), least=1000) for who, part in SLOW.items()}
         with ExitStack() as stack:
             counts = {sent, *few.values()}
             urls = {
-                count: stack.enter_context(server("firehose", kind, count, *["--deflate"] * deflate))
-                for count in counts
+                count: stack.enter_context(server("firehose", kind, count, *[flag] * compressed)) for count in counts
             }
             for number in range(effort.rounds):
                 for who, work in contenders:
-                    if deflate and who in NO_DEFLATE:
+                    if compressed and who in NO_DEFLATE:
                         continue
                     count = few.get(who, sent)
-                    figures = run_client("peers", who, work, urls[count], *[flag] * bool(flag))
+                    figures = run_client("peers", who, work, urls[count], *[asked] * bool(asked))
                     told = {"feed": feed, "who": who, "work": work, "round": number, "sent": count, "dropped": 0}
                     runs.append({**told, **figures})
     return runs

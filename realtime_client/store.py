@@ -8,6 +8,7 @@ network, a callback or a predicate runs.
 from __future__ import annotations
 
 import contextlib
+import json
 import operator
 import queue
 import threading
@@ -623,5 +624,5 @@ class DashboardStore:
 
 
 def _identity(event: Event) -> Hashable:
-    """What stands for the id of an event that has none."""
-    return event.type, event.timestamp, repr(event.data_to_dict())
+    """What stands for the id of an event that has none; in which order its data came does not matter."""
+    return event.type, event.timestamp, json.dumps(event.data_to_dict(), sort_keys=True, default=repr)

@@ -19,12 +19,14 @@ import pytest
 
 from benchmarks import suite
 from benchmarks.suite import Effort, Run, at_least, at_most, median, present, ratio, select, versions
+from realtime_client._core.deflate import Agreement, Inflate
+from realtime_client._core.frames import FrameReader
 
 SMALLEST = Effort(rounds=1, scale=0)
 ALWAYS_THERE = {"wsapp"}
 """Peers that the client itself needs."""
 SMALL_FORMS: dict[str, dict[str, Any]] = {
-    "throughput": {"feeds": ("anomalies", "anomalies-deflate")},
+    "throughput": {"feeds": ("anomalies", "anomalies-deflate", "anomalies-takeover")},
     "latency": {"situations": ("1,000 events/s, busy, bursts",)},
     "idle": {"sizes": (1, 3)},
     "fan_out": {"levels": (1, 10)},
@@ -82,7 +84,7 @@ def rows(markdown: str) -> list[str]:
 @pytest.mark.parametrize("feed", SMALL_FORMS["throughput"]["feeds"])
 def test_throughput_everybody_gets_every_event(feed: str) -> None:
     runs = select(measured("throughput"), feed=feed)
-    left_out = ("wsapp", "picows", "limit") if "deflate" in feed else ()
+    left_out = ("wsapp", "picows", "limit") if feed != "anomalies" else ()
     for work, contenders in (("full", module("throughput").FULL), ("bare", module("throughput").BARE)):
         expected = [who for who in present(contenders) if who not in left_out]
         assert [run["who"] for run in select(runs, work=work)] == expected
@@ -92,6 +94,15 @@ def test_throughput_everybody_gets_every_event(feed: str) -> None:
     (dropping,) = select(runs, who="ours-defaults")
     assert (blocking["delivered"], blocking["dropped"]) == (1000, 0)
     assert dropping["delivered"] + dropping["dropped"] == 1000
+
+
+@pytest.mark.parametrize("compression", ["", "deflate", "takeover"])
+def test_a_block_of_messages_may_be_sent_again_and_again(compression: str) -> None:
+    firehose = module("firehose")
+    block = b"".join(firehose.encode("anomalies", 300, compression))
+    inflate = Inflate(Agreement(takeover=compression == "takeover")) if compression else None
+    expected = [firehose.message("anomalies", number).decode() for number in range(300)]
+    assert FrameReader(max_message_bytes=1000, inflate=inflate).feed(3 * block) == 3 * expected
 
 
 def test_latency_every_paced_event_is_timed() -> None:

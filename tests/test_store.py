@@ -16,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from realtime_client._core.codec import Codec
 from realtime_client.errors import ClientClosed
 from realtime_client.events import (
     ConnectionEstablished,
@@ -401,6 +402,21 @@ def test_what_the_stream_delivered_a_poll_does_not_repeat() -> None:
     apply(store, alert)
     assert merge(store, alert) == []
     assert store.alerts == (alert,)
+
+
+def test_in_which_order_a_message_has_its_data_does_not_make_it_another_one() -> None:
+    """The stream's common messages keep the order of the wire; those of a poll have that of the fields."""
+    codec, content = Codec(), {"activeServices": 5, "host": "a", "totalLogs": 9}
+    message = {"type": "stats_update", "data": {"stats": content}, "timestamp": "2024-01-01T10:00:00Z"}
+    turned = {"type": "own", "data": {"x": 1, "y": [{"b": 1, "a": 2}]}, "timestamp": "2024-01-01T10:00:00Z"}
+    turned_back = {**turned, "data": {"y": [{"a": 2, "b": 1}], "x": 1}}
+    store = DashboardStore(polls=True)
+    streamed = [codec.decode(json.dumps(one), received_at=T0) for one in (message, turned)]
+    apply(store, *streamed)
+    polled = [codec.decode_object(one, received_at=T0, origin=Origin.POLL) for one in (message, turned_back)]
+    assert merge(store, *polled) == []
+    changed = {**turned, "data": {"x": 2, "y": [{"b": 1, "a": 2}]}}
+    assert len(merge(store, codec.decode_object(changed, received_at=T0, origin=Origin.POLL))) == 1
 
 
 def test_newest_timestamp_is_that_of_the_logs_held(store: DashboardStore) -> None:

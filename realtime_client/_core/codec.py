@@ -137,15 +137,15 @@ class Codec:
         for message in messages:
             raw = message
             event: Event | None = None
-            if len(raw) <= MAX_VALUES:  # what is larger is counted first, which the strict reading does
-                try:
-                    if raw.__class__ is str and not raw.isascii():
-                        raw = raw.encode()
+            try:
+                if raw.__class__ is str and not raw.isascii():
+                    raw = raw.encode()
+                if len(raw) <= MAX_VALUES:  # what is larger is counted first, which the strict reading does
                     event = likely(raw).to_event(received_at, origin)
-                except REFUSED:
-                    with contextlib.suppress(*REFUSED):
-                        event = other(raw).to_event(received_at, origin)
-                        likely, other = other, likely  # a server keeps to its spelling
+            except REFUSED:
+                with contextlib.suppress(*REFUSED):
+                    event = other(raw).to_event(received_at, origin)
+                    likely, other = other, likely  # a server keeps to its spelling
             if event is None:
                 try:
                     event = self._read(_parse(raw, MAX_VALUES), received_at, origin)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import codecs
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Final, NoReturn, TypeAlias
 
 import attrs
@@ -186,8 +187,9 @@ class FrameReader:
         end = len(data)
         limit = self._max_message_bytes
         append = items.append
+        compressed = _FINAL_TEXT if self._inflate is None else _FINAL_TEXT | _RSV1
         try:
-            while end - position >= 4 and data[position] == _FINAL_TEXT:
+            while end - position >= 4 and ((first := data[position]) == _FINAL_TEXT or first == compressed):
                 length = data[position + 1]
                 start = position + 2
                 if length >= _LENGTH_16:
@@ -200,11 +202,27 @@ class FrameReader:
                 stop = start + length
                 if stop > end or length > limit:
                     break
-                append(data[start:stop].decode())
+                if first == _FINAL_TEXT:
+                    append(data[start:stop].decode())
+                else:
+                    self._inflate_text(data[start:stop], items)
                 position = stop
         except UnicodeDecodeError:
             pass  # the frame is read again by _advance, which says what is wrong with it
         return position
+
+    def _inflate_text(self, payload: bytes, items: list[Item]) -> None:
+        """Read a whole compressed text. What inflates to one piece, as nearly all do, is decoded at once."""
+        pieces = self._inflated(payload, complete=True)
+        inflated = [*islice(pieces, 2)]
+        if len(inflated) == 1:
+            try:
+                items.append(inflated[0].decode())
+                return
+            except UnicodeDecodeError:
+                pass  # it is looked at again, more closely
+        self._opcode = TEXT
+        self._add(chain(inflated, pieces), items, complete=True)
 
     def _advance(self, data: bytes, position: int, items: list[Item]) -> int:
         """Read one frame, or as much of a data frame as there is.
@@ -291,7 +309,12 @@ class FrameReader:
             chunk = _unmask(chunk, self._mask)
             self._mask = self._mask[taken % 4 :] + self._mask[: taken % 4]
         complete = self._final and not self._left
-        for piece in self._inflated(chunk, complete) if self._compressed else (chunk,):
+        self._add(self._inflated(chunk, complete=complete) if self._compressed else (chunk,), items, complete=complete)
+        return position + taken
+
+    def _add(self, pieces: Iterable[bytes], items: list[Item], *, complete: bool) -> None:
+        """Add to the message in progress, which that may complete."""
+        for piece in pieces:
             self._message += piece
             if self._opcode == TEXT:
                 self._check_text(piece)
@@ -302,9 +325,8 @@ class FrameReader:
             self._opcode = CONTINUATION
             self._message = bytearray()
             self._announced = 0
-        return position + taken
 
-    def _inflated(self, chunk: bytes, complete: bool) -> Iterator[bytes]:
+    def _inflated(self, chunk: bytes, *, complete: bool) -> Iterator[bytes]:
         """Inflate part of a message, to no more than it may hold."""
         assert self._inflate is not None  # or its first bit had been refused
         room = self._max_message_bytes - len(self._message)

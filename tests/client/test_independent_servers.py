@@ -65,6 +65,7 @@ def test_with_the_server_of_websockets(make: Make, tls: ssl.SSLContext | None, t
     goodbyes = Record()
 
     async def serve_one(connection: ServerConnection) -> None:
+        assert [extension.name for extension in connection.protocol.extensions] == ["permessage-deflate"]
         for i in range(COUNT):
             await connection.send(json.dumps(anomaly(i)))
         async for message in connection:
@@ -86,6 +87,7 @@ def test_with_the_server_of_aiohttp(make: Make, tls: ssl.SSLContext | None, trus
     async def serve_one(request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        assert socket.compress  # the window's bits; 0 is none
         for i in range(COUNT):
             await socket.send_json(anomaly(i))
         async for message in socket:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import attrs
 import pytest
 
-from realtime_client._core.codec import Codec
+from realtime_client._core.codec import MAX_VALUES, Codec
 from realtime_client._core.plain import MAX_DEPTH
 from realtime_client.errors import MalformedMessage
 from realtime_client.events import (
@@ -266,6 +266,12 @@ def test_a_key_given_twice_the_last_wins() -> None:
 
 
 # Batches
+
+
+@pytest.mark.parametrize("characters", [10, MAX_VALUES])
+def test_the_size_of_a_message_is_in_bytes_however_long_it_is(characters: int) -> None:
+    text = f'{{"type":"system_alert","data":{{"message":"{"é" * characters}"}}}}'
+    assert Codec().decode_batch([text], received_at=NOW).sizes == [len(text.encode())]
 
 
 def test_one_malformed_message_spoils_no_other() -> None:

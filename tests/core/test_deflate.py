@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import tracemalloc
 import zlib
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from realtime_client._core.deflate import MAX_FINAL_BLOCKS, Agreement, BrokenDeflateError, Inflate, read_agreement
+from realtime_client._core.deflate import (
+    MAX_FINAL_BLOCKS,
+    PIECE,
+    Agreement,
+    BrokenDeflateError,
+    Inflate,
+    read_agreement,
+)
 from realtime_client._core.frames import FrameReader, Violation, encode_frame
 from realtime_client.errors import ConnectError
 
@@ -78,6 +87,73 @@ def test_any_cut_gives_the_same(texts: list[str], step: int, takeover: bool) -> 
     stream = b"".join(compressed(texts, takeover=takeover))
     read = reader(takeover=takeover)
     assert [item for at in range(0, len(stream), step) for item in read.feed(stream[at : at + step])] == texts
+
+
+def by_zlib(payloads: Sequence[bytes], *, takeover: bool) -> bytes:
+    """Frames of text messages, be they UTF-8 or not."""
+    frames, context = [], None
+    for payload in payloads:
+        if context is None or not takeover:
+            context = zlib.compressobj(wbits=-15)
+        data = context.compress(payload) + context.flush(zlib.Z_SYNC_FLUSH)
+        frames.append(encode_frame(1, data.removesuffix(b"\x00\x00\xff\xff"), rsv=4))
+    return b"".join(frames)
+
+
+MANY = "".join(chr(33 + n * n % 900) for n in range(3 * PIECE // 4))
+"""More than one piece, the end of the first within a character."""
+payloads = st.one_of(
+    st.text(max_size=300).map(str.encode),
+    st.builds(
+        lambda start, bad: start.encode() + bad, st.text(max_size=300), st.sampled_from([b"\xff", b"\xc3", b"\xed\xa0"])
+    ),
+    st.sampled_from([MANY.encode(), MANY.encode() + b"\xff", MANY[::2].encode() * 3]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(payloads, max_size=5), st.lists(st.integers(1, 2000), min_size=1, max_size=5), st.booleans())
+def test_whole_frames_read_as_their_pieces_do(messages: list[bytes], steps: list[int], takeover: bool) -> None:
+    stream = by_zlib(messages, takeover=takeover)
+    whole, cut = reader(takeover=takeover, limit=4 * PIECE), reader(takeover=takeover, limit=4 * PIECE)
+    items, at = [], 0
+    for step in itertools.cycle(steps):
+        items += cut.feed(stream[at : at + step])
+        at += step
+        if at >= len(stream):
+            break
+    assert whole.feed(stream) == items
+    valid = list(itertools.takewhile(is_utf_8, messages))
+    assert items[: len(valid)] == [message.decode() for message in valid]
+    assert [item.code for item in items[len(valid) :] if isinstance(item, Violation)] == [1007] * (valid != messages)
+
+
+def is_utf_8(data: bytes) -> bool:
+    try:
+        return data.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1])
+@pytest.mark.parametrize("room", [0, 1, PIECE])
+def test_messages_of_about_a_piece_are_whole(size: int, room: int) -> None:
+    text = MANY.encode()[: size - 1].decode(errors="ignore")
+    text += "." * (size - len(text.encode()))
+    read = reader(limit=size + room)
+    assert read.feed(by_zlib([text.encode()] * 2, takeover=True)) == [text] * 2
+    (violation,) = reader(limit=size - 1).feed(by_zlib([text.encode()], takeover=True))
+    assert isinstance(violation, Violation)
+    assert (violation.code, violation.size) == (1009, size)
+
+
+def test_a_window_of_eight_bits_takes_what_zlib_makes_for_it() -> None:
+    """zlib has no raw deflate of eight bits; servers that agree to eight use nine, of which it looks back 250 bytes."""
+    text = "".join(map(chr, random.Random(1).choices(range(33, 127), k=120)))
+    context = zlib.compressobj(wbits=-9)
+    frames = [context.compress(text.encode()) + context.flush(zlib.Z_SYNC_FLUSH) for _ in range(3)]
+    assert len(frames[1]) < 20  # it refers to the message before
+    assert reader(window_bits=8).feed(b"".join(encode_frame(1, frame[:-4], rsv=4) for frame in frames)) == [text] * 3
 
 
 def test_fragments_of_one_compressed_message() -> None:
