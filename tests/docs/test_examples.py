@@ -90,7 +90,18 @@ def until_ctrl_c(process: subprocess.Popen[str]) -> str:
 def test_there_are_examples_on_the_pages_that_need_them() -> None:
     needed = {
         *("tutorial", "scripts", "custom-events", "migrating", "concepts", "guarantees", "outages", "reconnection"),
-        *("testing", "processes", "sharing", "recording", "flask", "django", "dashboard", "relay", "metrics", "diagnosing"),
+        *(
+            "testing",
+            "processes",
+            "sharing",
+            "recording",
+            "flask",
+            "django",
+            "dashboard",
+            "relay",
+            "metrics",
+            "diagnosing",
+        ),
     }
     assert {"README.md", *(f"docs/{page}.md" for page in needed)} <= set(PYTHON_PAGES)
     assert {"README.md", "docs/command-line.md", "docs/tutorial.md"} <= {example.page for example, _ in COMMANDS}
