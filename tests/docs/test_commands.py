@@ -11,7 +11,7 @@ ELSEWHERE = {
     r"(python3 -m venv \S+ && )?\.venv/bin/pip install \S+ (-e )?\S+": ".ci/run",
     r"(.* |)\.venv/bin/python -m pytest.*": ".ci/run",
     r"\.venv/bin/python examples/feed\.py": "tests/docs/conftest.py",
-    r"\.venv/bin/python follow\.py": "tests/docs/test_examples.py",
+    r"\.venv/bin/python follow\.py": "tests/docs/test_tutorial.py",
     r"\.venv/bin/python -m benchmarks\.capacity .*": "tests/test_capacity.py",
     r"\.venv/bin/python -m benchmarks .*": "tests/test_benchmarks.py",
     r"\.venv/bin/python -m tests\..*": "tests/docs/test_reliability.py",
