@@ -26,8 +26,8 @@ SCRIPT_PATIENCE = 30.0
 AT_ONCE = 0.5
 """Seconds from the end of the main program to the end of the process, and from Ctrl-C to where it was heard."""
 TRIES = 12
-"""Other programs may keep this machine busy for half a second, and more often than not; a client that holds its process up
-does so each time."""
+"""Other programs may keep this machine busy for half a second, and that more often than not; a client that holds its
+process up does so each time."""
 INEXPLICABLE = 4
 """So many times the bound is no busy machine's fault, but a wait for something else."""
 
