@@ -21,7 +21,7 @@ SLACK = 10.0
 """Seconds beyond the expected ones until a case counts as hung."""
 ENDING = 10.0
 """Seconds within which the client has left the server, once there is a verdict; a guard against hanging only."""
-TRIES = 3
+TRIES = 6
 """How often a case is played at most, until it was quick enough."""
 
 AFTER_IN_ENGINE_IO = engine_io.frames(

@@ -25,8 +25,11 @@ SCRIPT_PATIENCE = 30.0
 
 AT_ONCE = 0.5
 """Seconds from the end of the main program to the end of the process, and from Ctrl-C to where it was heard."""
-TRIES = 4
-"""Other programs may keep this machine busy for half a second; that a client holds its process up would show again."""
+TRIES = 12
+"""Other programs may keep this machine busy for half a second, and that more often than not; a client that holds its
+process up does so each time."""
+INEXPLICABLE = 4
+"""So many times the bound is no busy machine's fault, but a wait for something else."""
 
 # A test run may have been started with SIGINT ignored, and children inherit that.
 PRELUDE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -109,7 +112,7 @@ class Script:
 
 
 def see_at_once(attempt: Callable[[], float], within: float = AT_ONCE) -> None:
-    """See that something takes less than so many seconds, in one of a few tries, and in none of them twice as long.
+    """See that something takes less than so many seconds, in one of some tries, and in none of them much longer.
 
     The seconds include those in which other processes have the processor, which differ from try to try; what the
     client itself waits for does not.
@@ -121,7 +124,7 @@ def see_at_once(attempt: Callable[[], float], within: float = AT_ONCE) -> None:
     took: list[float] = []
     while not took or (took[-1] >= within and len(took) < TRIES):
         took.append(attempt())
-        assert took[-1] < 2 * within, f"{took}: no busy machine explains that"
+        assert took[-1] < INEXPLICABLE * within, f"{took}: no busy machine explains that"
     assert took[-1] < within, f"{took} in a process with {os.cpu_count()} processors"
 
 

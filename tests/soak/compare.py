@@ -126,8 +126,8 @@ class Tally:
     losses_reported: int = 0
     wrong: int = 0
 
-    def read(self, lines: list[tuple[str, str]], sent_at: Callable[[int], datetime]) -> None:
-        """Count what the lines of one process tell; the feed knows when an event was sent."""
+    def read(self, lines: list[tuple[str, str]], sent_at: Callable[[int], datetime | None]) -> None:
+        """Count what the lines of one process tell; the feed knows when an event was sent, if it was."""
         got = {int(text) for kind, text in lines if kind == "E"}
         newest: int | None = None
         words: list[tuple[str, str]] = []
@@ -140,13 +140,11 @@ class Tally:
                 newest = number
             elif number <= newest:
                 self.wrong += 1
-            missing = set(range(newest + 1, number)) - got
+            missing = [at for one in range(newest + 1, number) if one not in got and (at := sent_at(one)) is not None]
             gaps = [_times(text) for kind, text in words if kind == "G"]
             self.lost += len(missing)
             self.lost_without_a_word += len(missing) * (not words)
-            self.losses_reported += sum(
-                any(since <= sent_at(one) <= until for since, until in gaps) for one in missing if gaps
-            )
+            self.losses_reported += sum(any(since <= at <= until for since, until in gaps) for at in missing)
             newest, words = max(newest, number), []
 
 
@@ -253,9 +251,9 @@ class TimedFeed(NumberedFeed):
         self._times: dict[int, datetime] = {}
         super().__init__()
 
-    def sent_at(self, number: int) -> datetime:
-        """When an event was sent; every one that a client misses was."""
-        return self._times[number // EVENTS]
+    def sent_at(self, number: int) -> datetime | None:
+        """When an event was sent; ``None`` where its connection was cut before the server had read the request."""
+        return self._times.get(number // EVENTS)
 
     def _first_words(self, connection: int) -> bytes:
         words = super()._first_words(connection)

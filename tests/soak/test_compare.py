@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,8 +19,8 @@ def at(second: float) -> datetime:
     return START + timedelta(seconds=second)
 
 
-def told(text: str) -> Tally:
-    """What is counted of these lines, given as words: ``G3-5`` is a gap. An event is sent each second."""
+def told(text: str, unsent: Collection[int] = ()) -> Tally:
+    """What is counted of these lines, given as words: ``G3-5`` is a gap. An event is sent each second, but for some."""
     lines = []
     for word in text.split():
         if word.startswith("G"):
@@ -28,7 +29,7 @@ def told(text: str) -> Tally:
         else:
             lines.append(("E" if word.isdigit() else "W", word))
     tally = Tally()
-    tally.read(lines, at)
+    tally.read(lines, lambda number: None if number in unsent else at(number))
     return tally
 
 
@@ -39,6 +40,12 @@ def test_the_tally() -> None:
     assert told("0 W G1-3 3 4 6") == Tally(lost=3, losses_reported=2, lost_without_a_word=1)
     assert told("0 2 1 3") == Tally(wrong=1)
     assert told("0 1 1") == Tally(wrong=1)
+
+
+def test_what_was_never_sent_is_not_lost() -> None:
+    assert told("0 1 W 6", unsent=(3, 4)) == Tally(lost=2)
+    assert told("0 W G1-3 6", unsent=(4, 5)) == Tally(lost=3, losses_reported=3)
+    assert told("0 1 6", unsent=(2, 3, 4, 5)) == Tally()
 
 
 def test_a_loss_outside_of_the_gaps_times_is_not_covered() -> None:
