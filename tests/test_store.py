@@ -11,16 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from realtime_client._core.codec import Codec
+from realtime_client._core.picture import Picture
 from realtime_client.errors import ClientClosed
 from realtime_client.events import (
     ConnectionEstablished,
     Event,
+    FrozenMapping,
     LogEntry,
     NewAnomaly,
     Origin,
@@ -417,6 +420,128 @@ def test_in_which_order_a_message_has_its_data_does_not_make_it_another_one() ->
     assert merge(store, *polled) == []
     changed = {**turned, "data": {"x": 2, "y": [{"b": 1, "a": 2}]}}
     assert len(merge(store, codec.decode_object(changed, received_at=T0, origin=Origin.POLL))) == 1
+
+
+def test_figures_with_a_timestamp_that_a_poll_delivered_the_stream_does_not_repeat() -> None:
+    store = DashboardStore(polls=True)
+    figures = StatsUpdate({"total_logs": 5}, timestamp=at(1))
+    assert len(merge(store, figures)) == 1
+    again = [figures, stats(total_logs=7), figures]
+    assert store.apply(again, received_at=T0, transport=Transport.WEBSOCKET) == {0}
+    assert store.stats.total_logs == 5
+
+
+def test_a_store_that_is_never_polled_remembers_nothing_but_ids() -> None:
+    store = DashboardStore()
+    alert = SystemAlert("x", timestamp=at(1))
+    apply(store, alert)
+    assert len(merge(store, alert)) == 1
+
+
+def test_what_polls_have_delivered_is_remembered_within_the_window() -> None:
+    """The youngest are kept; what is forgotten is delivered by the stream once more."""
+    store = DashboardStore(polls=True, dedup_window=2)
+    alerts = [SystemAlert("x", timestamp=at(n)) for n in (1, 2)]
+    merge(store, *alerts, logs=[log("a"), log("b")])
+    again = [anomaly("a"), anomaly("b"), *alerts]
+    assert store.apply(again, received_at=T0, transport=Transport.WEBSOCKET) == {2, 3}
+
+
+def test_what_a_poll_brings_anew_is_as_young_as_what_is_new() -> None:
+    store = DashboardStore(polls=True, dedup_window=2)
+    merge(store, logs=[log("a", 1), log("b", 2)])
+    merge(store, logs=[log("c", 3)])  # "a" is forgotten ...
+    merge(store, logs=[log("a", 4)])  # ... and brought again, so that "b" is the oldest now
+    known = store.apply([anomaly(name) for name in "cab"], received_at=T0, transport=Transport.WEBSOCKET)
+    assert known == {0, 1}
+
+
+def test_a_poll_without_a_transport_leaves_the_one_before(store: DashboardStore) -> None:
+    apply(store, anomaly("a"))
+    store.merge([], [], received_at=at(5), transport=lambda: None)
+    assert (store.snapshot().transport, store.snapshot().as_of) == (Transport.WEBSOCKET, at(5))
+    store.heard(at(6), lambda: Transport.POLLING)
+    store.heard(at(7), lambda: None)
+    assert (store.snapshot().transport, store.snapshot().as_of, store.version) == (Transport.POLLING, at(7), 1)
+
+
+def test_find_log(store: DashboardStore) -> None:
+    small = DashboardStore(recent_logs_limit=1)
+    apply(small, anomaly("a", 1), anomaly("b", 2))
+    assert small.find_log("a") == (True, None)
+    assert small.find_log("b") == (True, anomaly("b", 2).log)
+    assert small.find_log("c") == (False, None)
+
+
+# Pictures
+
+
+def filled() -> DashboardStore:
+    store = DashboardStore(recent_logs_limit=2)
+    apply(store, stats(total_logs=9, queue=3), anomaly("b", 2), anomaly("a", 1), anomaly("c", 3), SystemAlert("x"))
+    return store
+
+
+def test_a_picture_is_all_that_a_store_knows() -> None:
+    assert filled().picture() == Picture(
+        stats=FrozenMapping({"queue": 3, "total_logs": 9, "anomaly_count": 3}),
+        logs=tuple((at(n), anomaly(name, n).log) for name, n in (("b", 2), ("c", 3))),
+        alerts=(SystemAlert("x"),),
+        seen=("b", "a", "c"),
+    )
+
+
+def test_a_store_made_from_a_picture_goes_on_as_if_it_were_the_same() -> None:
+    first, second = filled(), DashboardStore(recent_logs_limit=2)
+    second.restore(first.picture(), received_at=at(9), transport=Transport.REDIS)
+    for store in (first, second):
+        apply(store, anomaly("a", 2.5), anomaly("d", 0), stats(queue=4), SystemAlert("y"), received_at=at(10))
+    assert attrs.evolve(second.snapshot(), version=0) == attrs.evolve(first.snapshot(), version=0)
+    assert second.picture() == first.picture()
+    assert second.stats.extra == {"queue": 4}
+    assert ids(second) == ["c", "a"]
+
+
+def test_a_picture_replaces_what_was_there_as_one_change(store: DashboardStore, watchers: Watchers) -> None:
+    told: list[int] = []
+    store.subscribe(lambda s: s.version, lambda _, version: told.append(version))
+    apply(store, anomaly("z", 50), stats(total_logs=1, other=1), SystemAlert("z"))
+    version = store.version
+    store.restore(filled().picture(), received_at=at(9), transport=Transport.REDIS)
+    snapshot = store.snapshot()
+    assert (snapshot.version, snapshot.as_of, snapshot.transport) == (version + 1, at(9), Transport.REDIS)
+    assert (ids(store), [alert.message for alert in store.alerts]) == (["c", "b"], ["x"])
+    assert (store.stats.total_logs, store.stats.anomaly_count, store.stats.extra) == (9, 3, {"queue": 3})
+    watchers.tell()
+    assert told == [version + 1]
+
+
+def test_a_picture_gives_as_events_what_is_new_here_in_the_order_of_their_timestamps(store: DashboardStore) -> None:
+    alerts = [SystemAlert("x", timestamp=at(2.5)), SystemAlert("had", timestamp=at(1)), SystemAlert("untimed")]
+    apply(store, anomaly("a", 1), alerts[1])
+    quiet = LogEntry("quiet", "m", at(2), is_anomaly=False)
+    picture = Picture(
+        logs=tuple((at(n), log) for n, log in enumerate((anomaly("c", 3).log, quiet, anomaly("a", 1).log))),
+        alerts=tuple(alerts),
+        seen=("a",),
+    )
+    fresh = store.restore(picture, received_at=at(2.75), transport=Transport.REDIS)
+    log = anomaly("c", 3).log
+    assert fresh == [alerts[0], alerts[2], NewAnomaly(log, timestamp=at(3), origin=Origin.REDIS)]
+    assert fresh[2].received_at == at(2.75)
+    assert store.restore(picture, received_at=at(9), transport=Transport.REDIS) == [fresh[2]]  # its id is in no list
+
+
+def test_a_picture_is_cut_to_what_this_store_keeps() -> None:
+    small = DashboardStore(recent_logs_limit=1, alerts_limit=1, dedup_window=2)
+    picture = Picture(
+        logs=((at(1), log("a")), (at(2), log("b"))),
+        alerts=(SystemAlert("x"), SystemAlert("y")),
+        seen=("a", "b", "c"),
+    )
+    small.restore(picture, received_at=T0, transport=Transport.REDIS)
+    assert (ids(small), [alert.message for alert in small.alerts]) == (["b"], ["y"])
+    assert [small.find_log(name)[0] for name in "abc"] == [False, True, True]
 
 
 def test_newest_timestamp_is_that_of_the_logs_held(store: DashboardStore) -> None:

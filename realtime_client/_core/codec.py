@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
@@ -285,7 +286,18 @@ def _parse(message: str | bytes, max_values: int | None = None) -> Any:
         raise Mismatch(f"too many values: more than {max_values} objects, arrays, keys and pairs of texts")
     if text.count("[") + text.count("{") > MAX_DEPTH and too_deep(value):
         raise Mismatch(_TOO_DEEP)
-    return plain(value) if _has_long_number(text) else value
+    if _has_long_number(text):
+        value = plain(value)  # which says where
+        try:
+            json.loads(text, parse_int=_judge_range)  # also what a later key of the same name hides
+        except RecursionError:
+            raise Mismatch(_TOO_DEEP) from None
+    return value
+
+
+def _judge_range(digits: str) -> None:
+    if not math.isfinite(float(digits)):
+        raise Mismatch("number out of range")
 
 
 def _values(text: str, enough: int) -> float:

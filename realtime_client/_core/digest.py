@@ -55,12 +55,12 @@ class Digest:
 
 def _notification(kind: str, newest: Event, count: int, at: datetime) -> Notification:
     more = "" if count == 1 else f" (the newest of {count})"
-    level, title, text = "info", kind, ""
     if isinstance(newest, NewAnomaly):
         log = newest.log
         level, title = "warning", "Anomaly detected" if count == 1 else f"{count} anomalies detected"
         text = f"{log.source}: {log.message}" if log.source else log.message
-    elif isinstance(newest, SystemAlert):
+    else:
+        assert isinstance(newest, SystemAlert)
         level, title = (
             ALERT_LEVELS.get(newest.severity, "error"),
             "System alert" if count == 1 else f"{count} system alerts",

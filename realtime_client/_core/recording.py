@@ -163,8 +163,6 @@ def _unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
         while True:
             if inflate.eof:
                 pending = inflate.unused_data or pending
-                if not pending:
-                    break
                 inflate = zlib.decompressobj(GZIP)
             data = inflate.decompress(pending, CHUNK)
             pending = inflate.unconsumed_tail

@@ -7,9 +7,10 @@ and are never dropped. Both keep one order. Everything moves in runs of events: 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Sequence
-from itertools import islice
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from realtime_client._runtime.clock import Clock, Inbox
@@ -296,14 +297,8 @@ class Mailbox:
         if count <= 0:
             return 0
         free = self._max_bytes - self._queued_bytes - self._hand.waiting_bytes()
-        if sum(sizes[start : start + count]) <= free:
-            return count
-        total = 0
-        for fitting, size in enumerate(islice(sizes, start, start + count)):
-            total += size
-            if total > free:
-                return fitting or (1 if waiting == 0 else 0)
-        return count
+        fitting = bisect_right(list(accumulate(sizes[start : start + count])), free)
+        return fitting or (1 if waiting == 0 else 0)
 
     def _drop_oldest(self) -> int:
         """Drop until what waits is within the bounds; how many that took."""

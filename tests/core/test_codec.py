@@ -236,6 +236,20 @@ def test_sixty_four_levels_are_the_most() -> None:
     assert "too deep" in reason('{"type":"x","data":' + "[" * MAX_DEPTH + "]" * MAX_DEPTH + "}")
 
 
+@pytest.mark.parametrize("number", ["1e999", "9" * 309, "-" + "9" * 309])
+def test_a_number_out_of_range_is_refused_also_where_a_later_key_of_its_name_hides_it(number: str) -> None:
+    assert reason(stats(f'{{"totalLogs":{number},"totalLogs":1}}')) == "number out of range"
+    assert reason(f'{{"type":"x","data":[{{"a":{number},"a":null}}]}}') == "number out of range"
+
+
+@pytest.mark.parametrize("depth", [100, 300, 500, 900, 2_000, 100_000])
+def test_what_a_later_key_hides_never_ends_in_another_error(depth: int) -> None:
+    hidden = f'{{"type":"x","data":{{"a":{"[" * depth}{"]" * depth},"a":1{"0" * 308}}}}}'
+    decoded = Codec().decode_batch([hidden], received_at=NOW)
+    assert len(decoded.events) + len(decoded.malformed) == 1
+    assert all("too deep" in error.reason for error in decoded.malformed)
+
+
 def test_a_number_of_309_digits_is_found_wherever_it_begins() -> None:
     for shift in range(0, 310, 7):
         assert "number" in reason(f'{{"type":"x","data":["{"a" * shift}",{"9" * 309}]}}')
@@ -426,6 +440,37 @@ class Nullable:
     version: str | None
 
 
+class Percent(int):
+    """A number that refuses what is none of its own."""
+
+    def __new__(cls, value: int) -> Percent:
+        if not 0 <= value <= 100:
+            raise ValueError(f"{value} is no percentage")
+        return super().__new__(cls, value)
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Weight(float):
+    __slots__ = ()
+
+
+class Share(float, enum.Enum):
+    HALF = 0.5
+
+
+@attrs.define
+class OwnTypes:
+    load: Percent = Percent(0)
+    loads: list[Percent] = attrs.Factory(list)
+    name: Name = Name()
+    weight: Weight = Weight()
+    share: Share = Share.HALF
+    maybe: list[int | None] = attrs.Factory(list)
+
+
 @attrs.define
 class EveryType:
     stage: Stage | None = None
@@ -520,6 +565,8 @@ def test_the_types_of_a_registered_class(field: str, value: str, expected: Any) 
         ("limits", "[]", "limits is not an object"),
         ("limits", '{"a":"1"}', "limits.* is not a number"),
         ("pair", "[1]", "pair is not a list of 2"),
+        ("pair", '[1,"a",2]', "pair is not a list of 2"),
+        ("pair", '{"a":1}', "pair is not a list"),
         ("pair", '["a","b"]', "pair[0] is not a number"),
         ("names", '"ab"', "names is not a list"),
         ("names", "[1]", "names[0] is not text"),
@@ -533,6 +580,48 @@ def test_the_types_of_a_registered_class(field: str, value: str, expected: Any) 
 )
 def test_the_types_of_a_registered_class_are_strict(field: str, value: str, why: str) -> None:
     assert refusal(EveryType, f'{{"{field}":{value}}}') == why
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("load", "50", Percent(50)),
+        ("load", "50.0", Percent(50)),
+        ("loads", "[1,2]", [Percent(1), Percent(2)]),
+        ("name", '"a"', Name("a")),
+        ("weight", "0.25", Weight(0.25)),
+        ("weight", "2", Weight(2)),
+        ("share", "0.5", Share.HALF),
+        ("maybe", "[1,null]", [1, None]),
+    ],
+)
+def test_classes_of_numbers_and_texts_are_made(field: str, value: str, expected: Any) -> None:
+    got = getattr(registered(OwnTypes, f'{{"{field}":{value}}}'), field)
+    assert got == expected
+    assert type(got) is type(expected)
+    assert [type(item) for item in got] == [type(item) for item in expected] if isinstance(expected, list) else True
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("load", "101", "load is refused (ValueError)"),
+        ("load", '"50"', "load is not a number"),
+        ("load", "50.5", "load is not whole"),
+        ("load", "true", "load is not a number"),
+        ("loads", "[1,101]", "loads[1] is refused (ValueError)"),
+        ("name", "5", "name is not text"),
+        ("weight", '"1"', "weight is not a number"),
+        ("weight", "true", "weight is not a number"),
+        ("share", "0.25", "share is none of Share"),
+        ("share", '"0.5"', "share is none of Share"),
+        ("maybe", '[1,"a"]', "maybe[1] is not a number"),
+    ],
+)
+def test_classes_of_numbers_and_texts_are_strict_and_their_words_are_kept_to_themselves(
+    field: str, value: str, why: str
+) -> None:
+    assert refusal(OwnTypes, f'{{"{field}":{value}}}') == why
 
 
 @pytest.mark.parametrize(

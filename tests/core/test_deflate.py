@@ -156,6 +156,16 @@ def test_a_window_of_eight_bits_takes_what_zlib_makes_for_it() -> None:
     assert reader(window_bits=8).feed(b"".join(encode_frame(1, frame[:-4], rsv=4) for frame in frames)) == [text] * 3
 
 
+@pytest.mark.parametrize("room", [0, 1, 100, LIMIT - 1, LIMIT, 3 * LIMIT])
+def test_no_more_than_one_byte_beyond_the_room_comes_out_whoever_asks(room: int) -> None:
+    """One, so that the caller sees that it is too much; and no more, though he may go on asking."""
+    context = zlib.compressobj(wbits=-15)
+    bomb = context.compress(bytes(10 * LIMIT)) + context.flush(zlib.Z_SYNC_FLUSH)
+    pieces = list(Inflate(Agreement()).inflate(bomb, room, last=False))
+    assert sum(map(len, pieces)) == room + 1
+    assert max(map(len, pieces)) <= LIMIT
+
+
 def test_fragments_of_one_compressed_message() -> None:
     payload = compressed(["fragmented " * 50])[0][2:]
     frames = [encode_frame(1, payload[:5], fin=False, rsv=4), encode_frame(9, b"p"), encode_frame(0, payload[5:])]

@@ -201,6 +201,22 @@ def test_broken_gzip_is_refused_behind_what_is_whole() -> None:
     assert 1 < caught.value.number <= len(lines) + 1
 
 
+def test_a_line_may_nest_as_deep_as_it_likes_and_is_refused() -> None:
+    with pytest.raises(MalformedLine, match=r"^nested too deep$") as caught:
+        read(RECORDING + b'{"type":"x","data":' + b"[" * 200_000 + b"]" * 200_000 + b"}\n")
+    assert caught.value.number == len(EVENTS) + 1
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_a_packed_recording_may_end_where_a_piece_ends(pieces: int) -> None:
+    """What is unpacked at once is full then, as if there were more."""
+    line = write_line(EVENTS[0])
+    filled = line[:-1] + b" " * (pieces * CHUNK - 2 * len(line)) + b"\n" + line
+    assert len(filled) == pieces * CHUNK
+    for cuts in (CHUNK, 7):
+        assert len(read(gzip.compress(filled) * 2, cuts=cuts, unpack=True)) == 4
+
+
 def test_what_is_not_packed_is_refused_where_it_should_be() -> None:
     with pytest.raises(MalformedLine, match="no gzip data"):
         read(RECORDING, unpack=True)
