@@ -11,6 +11,13 @@ from tests.browser.browsing import Browser, LivePage
 from tests.browser.chromium import chromium
 from tests.django.site import Served
 from tests.flask.test_example import THREADED, served
+from tests.network import steady
+
+
+@pytest.fixture(autouse=True)
+def steady_network() -> Iterator[None]:
+    with steady():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests.browser.browsing import Browser
 from tests.browser.chromium import PATIENCE, chromium
 from tests.docs.examples import ROOT, pages
+from tests.network import steady
 
 pytestmark = pytest.mark.timeout(300)  # the first test builds the site
 
@@ -145,6 +146,13 @@ def driver() -> Iterator[webdriver.Chrome]:
         yield driver
 
 
+@pytest.fixture
+def steady_network() -> Iterator[None]:
+    with steady():
+        yield
+
+
+@pytest.mark.usefixtures("steady_network")
 @pytest.mark.parametrize(
     ("words", "page"),
     [
@@ -166,6 +174,7 @@ def test_the_search_finds(words: str, page: str, driver: webdriver.Chrome, serve
     )
 
 
+@pytest.mark.usefixtures("steady_network")
 def test_every_page_fits_on_a_phone(driver: webdriver.Chrome, served: str) -> None:
     Browser(driver).size(PHONE, 800, phone=True)
     wide = {}

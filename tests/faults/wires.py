@@ -27,6 +27,8 @@ from typing import TypeVar
 
 import attrs
 
+from tests.network import changing
+
 T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000  # sched.h
@@ -197,15 +199,16 @@ def _named() -> Namespace:
 def namespace() -> Iterator[Namespace]:
     """A namespace behind a pair of virtual Ethernet interfaces, up."""
     far = _named()
-    ip("netns", "add", far.name)
-    try:
-        ip("link", "add", far.near, "type", "veth", "peer", "name", far.far, "netns", far.name)
-        far.up()
-        yield far
-    finally:
-        ip("netns", "del", far.name)  # and with it the pair
-        with contextlib.suppress(OSError):  # which the kernel does some time later
-            ip("link", "del", far.near)
+    with changing():
+        ip("netns", "add", far.name)
+        try:
+            ip("link", "add", far.near, "type", "veth", "peer", "name", far.far, "netns", far.name)
+            far.up()
+            yield far
+        finally:
+            ip("netns", "del", far.name)  # and with it the pair
+            with contextlib.suppress(OSError):  # which the kernel does some time later
+                ip("link", "del", far.near)
 
 
 @attrs.frozen(kw_only=True)
@@ -279,20 +282,21 @@ class LossyWire:
 def lossy_namespace(losses: Losses, seed: int) -> Iterator[tuple[Namespace, LossyWire]]:
     """A namespace behind a wire that loses packets, up."""
     far = _named()
-    ip("netns", "add", far.name)
-    handles: list[int] = []
-    try:
-        handles += [_tun(far.near), far.inside(lambda: _tun(far.far))]
-        far.up()
-        wire = LossyWire(handles[0], handles[1], losses, seed)
+    with changing():
+        ip("netns", "add", far.name)
+        handles: list[int] = []
         try:
-            yield far, wire
+            handles += [_tun(far.near), far.inside(lambda: _tun(far.far))]
+            far.up()
+            wire = LossyWire(handles[0], handles[1], losses, seed)
+            try:
+                yield far, wire
+            finally:
+                wire.close()
         finally:
-            wire.close()
-    finally:
-        for handle in handles:
-            os.close(handle)  # and with it the device
-        ip("netns", "del", far.name)
+            for handle in handles:
+                os.close(handle)  # and with it the device
+            ip("netns", "del", far.name)
 
 
 def _tun(name: str) -> int:
