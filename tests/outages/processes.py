@@ -115,17 +115,25 @@ def see_at_once(attempt: Callable[[], float], within: float = AT_ONCE) -> None:
     """See that something takes less than so many seconds, in one of some tries, and in none of them much longer.
 
     The seconds include those in which other processes have the processor, which differ from try to try; what the
-    client itself waits for does not.
+    client itself waits for does not. What a process without a client takes to end just then is allowed on top.
 
     Args:
         attempt: Does it, checks all that came of it, and returns the seconds that it took.
         within: The bound, in seconds.
     """
     took: list[float] = []
-    while not took or (took[-1] >= within and len(took) < TRIES):
+    excuse = 0.0
+    while not took or (took[-1] >= within + excuse and len(took) < TRIES):
         took.append(attempt())
-        assert took[-1] < INEXPLICABLE * within, f"{took}: no busy machine explains that"
-    assert took[-1] < within, f"{took} in a process with {os.cpu_count()} processors"
+        excuse = how_busy() if took[-1] >= within else 0.0
+        assert took[-1] < INEXPLICABLE * within + excuse, f"{took}: no busy machine explains that"
+    assert took[-1] < within + excuse, f"{took} where a process without a client takes {excuse:.2f} s"
+
+
+def how_busy() -> float:
+    """Seconds that a process without a client takes to end just now: a few hundredths on a machine at rest."""
+    finished = run_script("import time, realtime_client\nprint(time.monotonic(), flush=True)")
+    return finished.at - float(finished.lines[-1])
 
 
 def run_script(text: str, *arguments: object, flags: Sequence[str] = ()) -> Finished:

