@@ -21,7 +21,7 @@ from realtime_client.demo.polling import MESSAGES_PATH, POLL_PATH, plain_answer,
 
 __all__ = ["Connection", "Terms"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 10.0
 LINGER_SECONDS = 1.0

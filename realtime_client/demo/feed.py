@@ -22,7 +22,7 @@ from realtime_client.errors import ConfigError
 
 __all__ = ["FeedServer"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 ACCEPT_PAUSE_SECONDS = 0.2
 SAY_GOODBYE_SECONDS = 1.0

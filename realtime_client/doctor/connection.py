@@ -69,7 +69,7 @@ class Connection:
         self._dial: Dial | None = None
         self._talk: Talk | None = None
         self._skews: list[tuple[str, float, float]] = []  # who said it, seconds ahead of us, how exactly
-        self.host = self._host
+        self.host: str = self._host
 
     def steps(self) -> tuple[Step, ...]:
         """The steps, in their order; only the first for what is no WebSocket."""

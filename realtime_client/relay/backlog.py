@@ -24,7 +24,7 @@ class Backlog(Generic[T]):
         self._changed = threading.Condition(threading.Lock())  # guards everything here
         self._open = True
         self._nudged = False
-        self.high_water = 0
+        self.high_water: int = 0
 
     def put(self, item: T) -> None:
         """Add an item; waits while there is no room. After `close` the item is dropped."""

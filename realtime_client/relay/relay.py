@@ -30,7 +30,7 @@ from realtime_client.status import Gap
 
 __all__ = ["Relay"]
 
-logger = logging.getLogger("realtime_client.relay")
+logger: logging.Logger = logging.getLogger("realtime_client.relay")
 
 BATCH = 1000
 """Events of one append: Redis does nothing else meanwhile, for some milliseconds."""

@@ -186,7 +186,7 @@ class _State:
     def __init__(self, extension: Realtime, app: Flask, settings: Settings) -> None:
         self.extension = extension
         self.settings = settings
-        self.dashboard = Dashboard(lambda: self.client, max_streams=settings.max_streams)
+        self.dashboard: Dashboard = Dashboard(lambda: self.client, max_streams=settings.max_streams)
         self._app = weakref.ref(app)
         # The client, and which callbacks it has, each put there by whoever comes first. No lock, which a fork might
         # leave taken: setdefault() lets one of two win, and the other's client, which was not started, is dropped.
