@@ -44,6 +44,8 @@ def test_an_expression_is_changed(source: str, expected: list[str]) -> None:
     [
         ("a += b", ["`a += b` becomes `a -= b`", "without `a += b`"]),
         ("a.b = c", ["without `a.b = c`"]),
+        ("a.b: int = c", ["without `a.b: int = c`"]),
+        ("a: int = c", []),
         ("a()", ["without `a()`"]),
         ("raise a", ["without `raise a`"]),
         ("if a: b = c", ["`a` becomes `not a`"]),

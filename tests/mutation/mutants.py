@@ -167,7 +167,13 @@ def _changes(node: ast.AST, enums: Mapping[str, list[str]], *, table: bool) -> I
             if not isinstance(test, ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Constant):
                 opposite = ast.UnaryOp(ast.Not(), test)
                 yield _with(node, test=opposite), _becomes(test, opposite)
-        case ast.Expr() | ast.Raise() | ast.Delete() | ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
+        case (
+            ast.Expr()
+            | ast.Raise()
+            | ast.Delete()
+            | ast.Assign(targets=[ast.Attribute() | ast.Subscript()])
+            | ast.AnnAssign(target=ast.Attribute(), value=ast.expr())
+        ):
             yield ast.Pass(), _without(node)
         case ast.Return(value=ast.Constant(value=None)) | ast.Lambda(body=ast.Constant(value=None)):
             pass
