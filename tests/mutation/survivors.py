@@ -18,6 +18,7 @@ WHY: Mapping[tuple[str, str, str], str] = {
         "_parse",
         "without `raise Mismatch(_TOO_DEEP) from None`",
     ): "a few levels deeper the other parser refuses it",
+    ("_core/frames.py", "FrameReader.__init__", "without `self._mask = b''`"): "each frame sets it before it is read",
     ("_core/codec.py", "_weight", "`0.0` becomes `1.0`"): "every message has one text that is no key: its type's",
 }
 """By file, place and change, as the command shows them."""
