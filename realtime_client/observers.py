@@ -63,11 +63,11 @@ class Subscription:
         once: bool = False,
     ) -> None:
         self.callback = callback
-        self.name = callback_name(callback)
-        self.active = True
+        self.name: str = callback_name(callback)
+        self.active: bool = True
         self.once = once
         self.order = 0
-        self.lane = Lane()  # where it was last claimed; until then a place where nothing runs
+        self.lane: Lane = Lane()  # where it was last claimed; until then a place where nothing runs
         self._forget = forget
         self._on_own_thread = on_own_thread
         self._ended = threading.Event()  # set when a call has ended, and none can follow
@@ -161,7 +161,7 @@ class ObserverRegistry:
         self._lock = threading.Lock()  # guards _by_key against two writers; readers take the tuples as they are
         self._by_key: dict[Hashable, tuple[Subscription, ...]] = {}
         self._added = 0
-        self.routes = Routes(self._by_key)
+        self.routes: Routes = Routes(self._by_key)
         """Who hears an event, by its class and type; another object after each change, so ask anew for each event."""
 
     def add(self, key: Hashable, subscription: Subscription) -> None:

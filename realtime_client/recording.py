@@ -64,10 +64,10 @@ class Recorder:
         max_bytes: int | None = None,
         overwrite: bool = False,
     ) -> None:
-        self.path = os.fspath(path)
-        self.events = 0
-        self.size = 0
-        self.full = False
+        self.path: str = os.fspath(path)
+        self.events: int = 0
+        self.size: int = 0
+        self.full: bool = False
         self._max_events = math.inf if max_events is None else max_events
         self._max_bytes = math.inf if max_bytes is None else max_bytes
         # Guards everything here that changes. Held over the writing, whose order it keeps.

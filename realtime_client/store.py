@@ -187,7 +187,7 @@ class DashboardStore:
         self._transport = Transport.NONE
         self._heard_at: float | None = None
         self._end: BaseException | None = None
-        self.duplicates = 0
+        self.duplicates: int = 0
         """Logs that were seen before within the window."""
 
     # Reading

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.__main__ import main as conformance
+from tests.coverage import main as coverage
+from tests.mutation.__main__ import main as mutation
 from tests.records import add_docs_option, conditions, keep, recorded
 from tests.soak.__main__ import main as soak
 from tests.stateful.__main__ import main as stateful
@@ -66,6 +68,8 @@ def test_docs_is_no_default() -> None:
     ("main", "part"),
     [
         (conformance, ["--cases", "1.*"]),
+        (coverage, ["-k", "client"]),
+        (mutation, ["store.py"]),
         (stateful, []),
         (soak, []),
         (soak, ["--minutes", "8", "--clients", "19"]),

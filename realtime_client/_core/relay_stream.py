@@ -28,10 +28,10 @@ class Keys:
 
     def __init__(self, stream: str) -> None:
         prefix = f"realtime:{{{stream}}}:"
-        self.events = prefix + "events"
-        self.snapshot = prefix + "snapshot"
-        self.state = prefix + "state"
-        self.lease = prefix + "lease"
+        self.events: str = prefix + "events"
+        self.snapshot: str = prefix + "snapshot"
+        self.state: str = prefix + "state"
+        self.lease: str = prefix + "lease"
 
 
 class Entry(NamedTuple):

@@ -25,7 +25,7 @@ class StatusBoard:
     """
 
     def __init__(self, first: ConnectionStatus) -> None:
-        self.present = first
+        self.present: ConnectionStatus = first
         self._told = first
         self.last_message_at: datetime | None = None
         self.latency: float | None = None

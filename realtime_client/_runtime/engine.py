@@ -101,12 +101,12 @@ class Engine:
         self.clock = clock
         self._make_link = make_link
         self._make_poller = make_poller
-        self.threads = Threads(config.name)
-        self.codec = Codec()
-        self.registry = registry = ObserverRegistry()
-        self.counters = Counters()
-        self.rejected = Rejected(self.counters, clock)
-        self.store = store = DashboardStore(
+        self.threads: Threads = Threads(config.name)
+        self.codec: Codec = Codec()
+        self.registry: ObserverRegistry = ObserverRegistry()
+        self.counters: Counters = Counters()
+        self.rejected: Rejected = Rejected(self.counters, clock)
+        self.store: DashboardStore = DashboardStore(
             recent_logs_limit=config.recent_logs_limit,
             alerts_limit=config.alerts_limit,
             dedup_window=config.dedup_window,
@@ -115,9 +115,10 @@ class Engine:
             awake=self.awake,
             polls=config.polling_url is not None or config.poller is not None,
         )
-        self.hub = Hub(partial(self._mailbox, "main"))
-        self.board = StatusBoard(self._first_status())
+        self.hub: Hub = Hub(partial(self._mailbox, "main"))
+        self.board: StatusBoard = StatusBoard(self._first_status())
         self._attempts = Attempts(config, uniform)
+        registry, store = self.registry, self.store  # the reader refers to no more than it needs
         self._intake = Intake(
             codec=self.codec,
             store=self.store,

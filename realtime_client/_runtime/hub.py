@@ -71,7 +71,7 @@ class Hub:
         self._past: list[LaneMetrics] = []
         self._retired: dict[str, LaneMetrics] = {}
         self._holding = False
-        self.main = make_main()
+        self.main: Mailbox = make_main()
 
     def renew(self) -> None:
         """Begin a run with a fresh main mailbox, if the last run ended its own; that one's counters are kept."""

@@ -39,7 +39,7 @@ class EventIterator:
         self._check = check
         self._hand: Run = deque()
         self._over = False
-        self.ended = False
+        self.ended: bool = False
         self.failure: RealtimeError | None = None
         # A dropped iterator unsubscribes. Only a flag is set: a finaliser may run anywhere, even under the hub's lock.
         weakref.finalize(self, _leave, lane).atexit = False

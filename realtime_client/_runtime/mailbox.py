@@ -88,7 +88,7 @@ class Mailbox:
         self._in_a_hurry = False
         self._nudged = False
         self._reports = 0
-        self.closed = False
+        self.closed: bool = False
         self.abandoned = False
 
     # The producing side

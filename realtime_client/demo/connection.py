@@ -22,7 +22,7 @@ from realtime_client.hosts import is_this_machine
 
 __all__ = ["HANDSHAKE_SECONDS", "Connection", "Terms"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 10.0
 LINGER_SECONDS = 1.0

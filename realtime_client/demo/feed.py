@@ -23,7 +23,7 @@ from realtime_client.hosts import is_this_machine
 
 __all__ = ["FeedServer"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 ACCEPT_PAUSE_SECONDS = 0.2
 SAY_GOODBYE_SECONDS = 1.0

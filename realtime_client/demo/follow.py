@@ -126,7 +126,7 @@ class FollowedFile:
     def __init__(self, path: str | os.PathLike[str], *, from_start: bool = True) -> None:
         # Not resolve(): a link is followed anew after each rotation.
         self._path = Path(os.path.abspath(path))
-        self.name = self._path.stem
+        self.name: str = self._path.stem
         self._descriptor = -1
         self._identity = (0, 0)
         self._origin = ""

@@ -72,7 +72,7 @@ class GeneratedLog:
     def __init__(self, *, seed: int = 1, lines_per_second: float = 5.0, now: Callable[[], datetime] = utc_now) -> None:
         if not lines_per_second > 0:
             raise ValueError(f"lines_per_second is {lines_per_second!r}, must be above 0")
-        self.notice = f"This is a generated log (seed {seed}): every line of it is invented"
+        self.notice: str = f"This is a generated log (seed {seed}): every line of it is invented"
         self._random = random.Random(seed)
         self._rate = lines_per_second
         self._now = now

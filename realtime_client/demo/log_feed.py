@@ -17,7 +17,7 @@ from realtime_client.events import Event, SystemAlert
 
 __all__ = ["LogFeed"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 SILENCE_CHECK_SECONDS = 1.0
 

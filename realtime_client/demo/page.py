@@ -24,7 +24,7 @@ from realtime_client.web import (
 
 __all__ = ["PageServer"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")

@@ -27,7 +27,7 @@ class ListeningSocket:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self.heard = bytearray()
+        self.heard: bytearray = bytearray()
 
     def settimeout(self, timeout: float | None) -> None:
         """See ``socket.socket.settimeout``."""

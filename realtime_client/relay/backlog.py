@@ -32,7 +32,7 @@ class Backlog(Generic[T]):
         self._awaited = 0  # with how many items whoever takes wants to be woken
         self._open = True
         self._nudged = False
-        self.high_water = 0
+        self.high_water: int = 0
 
     def put(self, item: T) -> None:
         """Add an item; waits while there is no room. After `close` the item is dropped."""

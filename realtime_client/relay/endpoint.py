@@ -69,7 +69,7 @@ class Endpoint:
                 """Nothing: a client that hangs up is no trouble of ours."""
 
         self._server = Server((host, port), Answer)
-        self.port = int(self._server.server_address[1])
+        self.port: int = int(self._server.server_address[1])
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name=f"rtc-{relay.name}-endpoint", daemon=True
         )

@@ -80,16 +80,16 @@ class Ledger:
         )
         self._alerts_limit = alerts_limit
         self._codec = Codec()
-        self.duplicates = 0
+        self.duplicates: int = 0
         self.forget()
 
     def forget(self) -> None:
         """Begin with nothing."""
-        self.epoch = b""
-        self.seq = 0
-        self.fence = 0
-        self.last_id = NOWHERE
-        self.store = self._new_store()
+        self.epoch: bytes = b""
+        self.seq: int = 0
+        self.fence: int = 0
+        self.last_id: bytes = NOWHERE
+        self.store: DashboardStore = self._new_store()
         self._polled: deque[Hashable] = deque(maxlen=self._alerts_limit)  # alerts that polls have told first
         self.drop()
 

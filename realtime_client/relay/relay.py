@@ -33,7 +33,7 @@ from realtime_client.status import ConnectionState
 
 __all__ = ["Relay"]
 
-logger = logging.getLogger("realtime_client.relay")
+logger: logging.Logger = logging.getLogger("realtime_client.relay")
 
 TAKE = 4 * BATCH
 """Events that are appended without a look at anything else."""

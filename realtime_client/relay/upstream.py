@@ -21,7 +21,7 @@ from realtime_client.transports.tls import TlsSettings
 
 __all__ = ["Backfill", "Connected", "Item", "Upstream"]
 
-logger = logging.getLogger("realtime_client.relay")
+logger: logging.Logger = logging.getLogger("realtime_client.relay")
 
 
 class Connected:

@@ -84,9 +84,9 @@ class StreamWriter:
         self._fence = 0
         self._wire: RedisWire | None = None
         self._known = False
-        self.lease = Lease(lease)
-        self.highest_fence = 0
-        self.on_the_way = 0
+        self.lease: Lease = Lease(lease)
+        self.highest_fence: int = 0
+        self.on_the_way: int = 0
 
     @property
     def fence(self) -> int:

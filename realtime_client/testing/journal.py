@@ -47,7 +47,7 @@ class Journal:
         self.messages: list[Any] = []
         self.errors: list[Exception] = []
         self.gates: dict[str, Gate] = {}
-        self.max_open = 0
+        self.max_open: int = 0
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

@@ -39,8 +39,8 @@ class MemoryLink:
         self._failure: ConnectionLost | None = None
         self.sent: list[str] = []
         self.pings: list[bytes] = []
-        self.closing = False
-        self.sent_bytes = 0
+        self.closing: bool = False
+        self.sent_bytes: int = 0
 
     def put(self, *messages: str | bytes | Mapping[str, Any]) -> None:
         """Let messages arrive, all in one batch: text, bytes for a binary message, or a mapping for JSON text."""

@@ -33,7 +33,7 @@ class Dial:
     """
 
     def __init__(self) -> None:
-        self.errands = Errands()
+        self.errands: Errands = Errands()
         self.sock: socket.socket | None = None
         self._aborted = False
         self._closing = threading.Lock()  # keeps the descriptor from being closed, and reused, under an abort's hands

@@ -58,7 +58,7 @@ class Script:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self.sha: str = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisWire:
@@ -81,7 +81,7 @@ class RedisWire:
         self._dial = Dial()
         self._connection: _Connection | None = None
         self._failure: ConnectionLost | None = None  # the first reason to end; written once
-        self.keys = Keys(self._url.stream)
+        self.keys: Keys = Keys(self._url.stream)
 
     def open(self, deadline: float) -> None:
         """Find the server, connect and log in; blocks.

@@ -30,7 +30,7 @@ from realtime_client.transports.base import FeedOver, Received
 
 __all__ = ["ReplayLink", "Replayer", "for_replay"]
 
-logger = logging.getLogger("realtime_client")
+logger: logging.Logger = logging.getLogger("realtime_client")
 
 BATCH = 200
 """How many messages are given at once, where so many were received at one moment."""

@@ -42,7 +42,7 @@ class Stream(abc.ABC):
         self._give_way = _way_giver(sock)
         self._write_lock = threading.Lock()  # guards sent and the order of bytes on the wire: an I/O lock
         self._soon: deque[bytes] = deque(maxlen=MAX_SOON)  # appended to by the reader, emptied under the write lock
-        self.sent = 0
+        self.sent: int = 0
 
     @abc.abstractmethod
     def recv(self) -> bytes:

@@ -60,6 +60,12 @@ def test_a_message_of_each_length_encoding(size: int) -> None:
     assert read(encode_frame(BINARY, text.encode())) == [text.encode()]
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 124, 125, 126, 127, 255, 256, 257, 350, 65534, 65535, 65536])
+def test_messages_of_each_length_encoding_follow_each_other_in_one_read(size: int) -> None:
+    texts = [letter * size for letter in "abc"] + ["end"]
+    assert read(b"".join(encode_frame(TEXT, text.encode()) for text in texts)) == texts
+
+
 def test_messages_keep_their_order_and_kind() -> None:
     stream = (
         encode_frame(TEXT, b"one")

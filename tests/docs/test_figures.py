@@ -12,6 +12,7 @@ import pytest
 from tests.conformance.echo import CLIENTS as CONFORMING
 from tests.conformance.echo import OURS
 from tests.conformance.verdicts import CORE, SIZES
+from tests.coverage import LEAST, PURE
 from tests.docs.examples import ROOT
 from tests.faults.numbered_feed import EVENTS, conversation
 from tests.fuzz.__main__ import COUNT, LIVE_SHARE, SECONDS
@@ -22,6 +23,8 @@ from tests.hostile.__main__ import AT_ONCE
 from tests.hostile.case import ROOM
 from tests.hostile.comparison import COMPARED, HANDSHAKES_ALONE, PEERS, Verdict
 from tests.hostile.table import KINDS, TABLE
+from tests.mutation.__main__ import ENOUGH
+from tests.mutation.subjects import PACKAGE, SUBJECTS
 from tests.records import recorded
 from tests.repeat import WORKERS
 from tests.soak import __main__ as soak
@@ -32,7 +35,7 @@ from tests.soak.herd_peer import WAYS
 from tests.tally import words_of
 
 PAGE = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
-NAMES = ("conformance", "hostile", "faults", "network", "fuzz", "machines", "soak", "herd")
+NAMES = ("conformance", "hostile", "faults", "network", "fuzz", "machines", "soak", "herd", "coverage", "mutation")
 RECORDS = {name: recorded(name) for name in NAMES}
 COMPARABLE = Counter(case.kind for case in TABLE if case.kind in COMPARED and case.turns == 1 and not case.own)
 """How many inputs of each kind all clients can be compared by."""
@@ -53,7 +56,7 @@ def test_there_is_a_record_and_it_says_what_it_was_run_on(name: str) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", run["date"])
         assert re.fullmatch(r"3\.\d+\.\d+", run["python"])
         assert "processors" in run["machine"]
-    if name not in ("conformance", "hostile", "network"):  # whose inputs are fixed
+    if name not in ("conformance", "hostile", "network", "coverage"):  # whose inputs are fixed
         assert all("seed" in run for run in found)
 
 
@@ -167,7 +170,29 @@ def test_herds_are_of_every_client() -> None:
     assert ours["peak"] <= soak.CROWD
 
 
-@pytest.mark.parametrize("name", ["faults", "network", "machines", "soak", "herd"])
+def test_coverage_is_of_the_whole_package_and_enough() -> None:
+    found = RECORDS["coverage"]["places"]
+    package = ROOT / "realtime_client"
+    assert set(found) == {".", "all", *(path.parent.name for path in package.glob("*/__init__.py"))}
+    for key, total in found["all"].items():
+        assert total == sum(sums[key] for place, sums in found.items() if place != "all")
+    assert found["all"]["branches_taken"] >= LEAST / 100 * found["all"]["branches"]
+    assert found[PURE]["branches_taken"] == found[PURE]["branches"]
+    assert found[PURE]["statements_taken"] == found[PURE]["statements"]
+
+
+def test_mutants_are_of_every_file_that_is_named_and_few_survive() -> None:
+    record = RECORDS["mutation"]
+    found = record["files"]
+    core = {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "_core").glob("[!_]*.py")}
+    assert set(found) == set(SUBJECTS) == {*core, "store.py", "observers.py", "_runtime/mailbox.py"}
+    survived = sum(one["survived"] for one in found.values())
+    tried = survived + sum(one["killed"] + one["timed out"] for one in found.values())
+    assert len(record["survivors"]) == survived <= (1 - ENOUGH) * tried
+    assert all(one["why"] for one in record["survivors"])
+
+
+@pytest.mark.parametrize("name", ["faults", "network", "machines", "soak", "herd", "coverage", "mutation"])
 def test_the_command_that_the_page_gives_is_the_one_that_was_run(name: str) -> None:
     """But for its length, which may be chosen."""
     command = re.sub(r" --minutes [\d.]+", "", RECORDS[name]["command"])

@@ -23,7 +23,7 @@ from tests.tally import Outcomes
 
 PAGE = "docs/reliability.md"
 RUN = {"date": "2024-05-01", "python": "3.11", "machine": "Linux"}
-WITHOUT_RUN = {"hostile_faults", "fault_returns", "soak_faults", "soak_steadiness"}
+WITHOUT_RUN = {"hostile_faults", "fault_returns", "soak_faults", "soak_steadiness", "mutants_survived"}
 """These tables stand beside one with the same run."""
 
 
@@ -120,6 +120,21 @@ def repeats() -> dict[str, Any]:
     return {"command": "python -m it", "run": RUN, "wanted": 20, "runs": [well, badly]}
 
 
+def coverage() -> dict[str, Any]:
+    sums = {"statements": 2000, "statements_taken": 1999, "branches": 400, "branches_taken": 380}
+    core = {"statements": 1000, "statements_taken": 1000, "branches": 0, "branches_taken": 0}
+    return {"command": "python -m it", "run": RUN, "places": {".": sums, "_core": core, "all": sums}}
+
+
+def mutation() -> dict[str, Any]:
+    files = {
+        "store.py": {"mutants": 1200, "killed": 90, "timed out": 5, "survived": 5},
+        "_core/retry.py": {"mutants": 30, "killed": 0, "timed out": 0, "survived": 0},
+    }
+    survivor = {"file": "store.py", "line": 7, "place": "f", "change": "`a | b` becomes `a & b`", "why": "the same"}
+    return {"command": "python -m it", "run": RUN, "seconds": 1234, "files": files, "survivors": [survivor]}
+
+
 PROOFS = {
     "conformance": conformance(),
     "hostile": hostile(),
@@ -130,6 +145,8 @@ PROOFS = {
     "soak": soak(),
     "herd": herd(),
     "repeats": repeats(),
+    "coverage": coverage(),
+    "mutation": mutation(),
 }
 
 
@@ -267,6 +284,19 @@ def test_each_run_of_the_whole_suite_is_a_line(made: dict[str, str]) -> None:
     assert line(made["suite_repeats"], "4") == ["7,000", "0", "1", "300"]
     assert line(made["suite_repeats"], "5") == ["6,998", "2", "1", "310"]
     assert "1 of 2 runs failed, and 18 are still to be made" in made["suite_repeats"]
+
+
+def test_what_the_tests_reach_is_never_rounded_up(made: dict[str, str]) -> None:
+    assert line(made["coverage_places"], "all") == ["2,000", "99.9 %", "400", "95 %"]
+    assert line(made["coverage_places"], "`_core`") == ["1,000", "100 %", "0", "none"]
+
+
+def test_mutants_by_file_and_what_survived(made: dict[str, str]) -> None:
+    assert line(made["mutants_killed"], "`store.py`") == ["1,200", "100", "90", "5", "5", "95 %"]
+    assert line(made["mutants_killed"], "`_core/retry.py`") == ["30", "0", "0", "0", "0", "none tried"]
+    assert line(made["mutants_killed"], "all") == ["1,230", "100", "90", "5", "5", "95 %"]
+    assert "1,234 s" in made["mutants_killed"]
+    assert made["mutants_survived"].endswith("| `store.py` | `f` | `a \\| b` becomes `a & b` | the same |")
 
 
 def test_every_figure_has_its_day_its_interpreter_and_its_machine(made: dict[str, str]) -> None:

@@ -112,23 +112,24 @@ class View:
     """
 
     def __init__(self, facts: Facts, selection: Selection | None = None) -> None:
-        self.facts = facts
-        self.series = {
+        self.facts: Facts = facts
+        self.series: dict[str, Series] = {
             "logs": Series(counts=True),
             "anomalies": Series(counts=True),
             "rate": Series(counts=False),
             "services": Series(counts=False),
             "events": Series(counts=True),
         }
-        self.selection = self._initial = selection or Selection()
-        self.paused = False
-        self.news = 0
-        self.cursor = 0
+        self._initial = selection or Selection()
+        self.selection: Selection = self._initial
+        self.paused: bool = False
+        self.news: int = 0
+        self.cursor: int = 0
         self.opened: LogEntry | None = None
-        self.scroll = 0
+        self.scroll: int = 0
         self.prompt: Prompt | None = None
-        self.help = False
-        self.page = 1
+        self.help: bool = False
+        self.page: int = 1
         self._known: dict[str, LogEntry] = {}  # what the store's list had last
         self._kept: OrderedDict[str, LogEntry] = OrderedDict()  # what is selected, oldest first
         self._listed: tuple[LogEntry, ...] = ()

@@ -109,4 +109,4 @@ class Realtime:
         return Dashboard(lambda: self.client, max_streams=self.settings.max_streams)
 
 
-realtime = Realtime()
+realtime: Realtime = Realtime()

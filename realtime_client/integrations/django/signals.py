@@ -36,19 +36,19 @@ __all__ = [
     "system_alert",
 ]
 
-event_received = Signal()
+event_received: Signal = Signal()
 """Every event, with ``sender=type(event)`` and ``event=``; the way to types of the server's own."""
-new_anomaly = Signal()
+new_anomaly: Signal = Signal()
 """``event=`` is a `NewAnomaly`."""
-stats_update = Signal()
+stats_update: Signal = Signal()
 """``event=`` is a `StatsUpdate`."""
-system_alert = Signal()
+system_alert: Signal = Signal()
 """``event=`` is a `SystemAlert`."""
-connection_state_changed = Signal()
+connection_state_changed: Signal = Signal()
 """The client's state is another one: ``sender=RealtimeClient``, ``change=`` is a `StatusChange`."""
-notification_made = Signal()
+notification_made: Signal = Signal()
 """What a person may want to be told: ``sender=RealtimeClient``, ``notification=`` is a `Notification`."""
-gap_found = Signal()
+gap_found: Signal = Signal()
 """Events may have been missed: ``sender=RealtimeClient``, ``gap=`` is a `Gap`."""
 
 ALL = (

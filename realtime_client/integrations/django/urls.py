@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import URLPattern, path
 
 from realtime_client.integrations.django import views
 
 __all__ = ["app_name", "urlpatterns"]
 
 app_name = "realtime"
-urlpatterns = [
+urlpatterns: list[URLPattern] = [
     path("", views.dashboard, name="dashboard"),
     path("stream", views.stream, name="stream"),
     path("files/<str:name>", views.file, name="file"),

@@ -207,7 +207,7 @@ class _State:
     def __init__(self, extension: Realtime, app: Flask, settings: Settings) -> None:
         self.extension = extension
         self.settings = settings
-        self.dashboard = Dashboard(lambda: self.client, max_streams=settings.max_streams)
+        self.dashboard: Dashboard = Dashboard(lambda: self.client, max_streams=settings.max_streams)
         self.collector = make_collector() if settings.metrics else None
         self._app = weakref.ref(app)
         # The client, and which callbacks it has, each put there by whoever comes first. No lock, which a fork might
