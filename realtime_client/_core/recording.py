@@ -128,7 +128,7 @@ def read_messages(
             if envelope.receivedAt != stamp:  # those that came together are often many
                 at = None if envelope.receivedAt is None else parse_timestamp(envelope.receivedAt)
                 stamp = envelope.receivedAt
-        except (ValueError, RecursionError) as error:  # what msgspec raises are ValueErrors
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             if line.startswith(b"{") and not line.endswith(b"\n"):
                 yield Cut(number)
                 return
