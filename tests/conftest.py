@@ -23,7 +23,7 @@ from realtime_client.testing import LockCheck
 STAND_INS = ("tests/runtime/", "tests/stateful/", "tests/test_store.py", "tests/web/")
 """Tests of single parts, whose own code stands in for the client's other parts: it may be called under a lock."""
 
-settings.register_profile("suite", print_blob=True)
+settings.register_profile("suite", print_blob=True, deadline=None)  # the tests share the machine
 settings.load_profile("suite")  # before any test is imported, and before the profile that the command names
 
 running = pytest.StashKey[ExitStack]()

@@ -192,6 +192,15 @@ def test_mutants_are_of_every_file_that_is_named_and_few_survive() -> None:
     assert all(one["why"] for one in record["survivors"])
 
 
+def test_no_run_of_the_whole_suite_failed() -> None:
+    """Of those that were written down; the page says how many there were, and where there were none."""
+    found = recorded("repeats")
+    for number, run in enumerate(found.get("runs", ())):
+        assert run["seed"] == found["run"]["seed"] + number
+        assert (run["exit_code"], run["failed"]) == (0, 0)
+        assert run["passed"] > 7_000
+
+
 @pytest.mark.parametrize("name", ["faults", "network", "machines", "soak", "herd", "coverage", "mutation"])
 def test_the_command_that_the_page_gives_is_the_one_that_was_run(name: str) -> None:
     """But for its length, which may be chosen."""

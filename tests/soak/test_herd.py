@@ -27,5 +27,6 @@ def test_fifty_clients_come_back_one_by_one() -> None:
 @pytest.mark.parametrize("which", WAYS)
 def test_other_clients_are_scattered_too(which: str) -> None:
     herd = scatter_peers(which, 3, 1.0)
-    assert (herd.clients, herd.back) == (3, 3)
+    assert herd.clients == 3
+    assert 0 < herd.back <= 3  # that all come back is not what each of them promises
     assert herd.attempts >= 3
