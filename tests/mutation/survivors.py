@@ -31,5 +31,6 @@ WHY: Mapping[tuple[str, str, str], str] = {
     ("_core/retry.py", "", "`'retry'` becomes `'XXretryXX'`"): WORDS,
     ("_core/retry.py", "", "`'fatal'` becomes `'XXfatalXX'`"): WORDS,
     ("_core/structure.py", "", "without `complex`"): "cattrs reads none either",
+    ("store.py", "DashboardStore._put_in_order", "without `self._in_order = True`"): "sorted anew each time, alike",
 }
 """By file, place and change, as the command shows them."""
