@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -568,6 +569,24 @@ def test_wait_for_is_woken_by_the_state_it_waits_for(
         awaited.somebody_waits()
         apply(store, anomaly(log_id))
     assert waiting.result(PATIENCE).stats.anomaly_count == 2
+
+
+def test_wait_for_on_the_main_thread_is_woken_at_once(
+    store: DashboardStore, awaited: Awaited, elsewhere: ThreadPoolExecutor
+) -> None:
+    """There a wait is cut into pieces; who is woken in one of them does not wait for the rest."""
+
+    def come() -> None:
+        for log_id in "ab":
+            awaited.somebody_waits()
+            apply(store, anomaly(log_id))
+
+    assert threading.current_thread() is threading.main_thread()
+    coming = elsewhere.submit(come)
+    began = time.monotonic()
+    assert store.wait_for(lambda s: s.stats.anomaly_count >= 2, timeout=6 * PATIENCE).stats.anomaly_count == 2
+    assert time.monotonic() - began < 3 * PATIENCE
+    coming.result(PATIENCE)
 
 
 @pytest.mark.parametrize(

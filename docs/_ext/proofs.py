@@ -31,7 +31,19 @@ Proofs: TypeAlias = Mapping[str, Figures]
 """The content of each file of `FILES` that exists, by its name without ``.json``."""
 
 DOCS = Path(__file__).resolve().parents[1]
-FILES = ("conformance", "hostile", "faults", "network", "fuzz", "machines", "soak", "herd", "repeats")
+FILES = (
+    "conformance",
+    "hostile",
+    "faults",
+    "network",
+    "fuzz",
+    "machines",
+    "soak",
+    "herd",
+    "repeats",
+    "coverage",
+    "mutation",
+)
 OURS = "realtime_client"
 CLIENTS = (OURS, "WebSocketApp", "websockets.sync", "python-socketio")
 """Who has a place in every comparison, measured or not."""

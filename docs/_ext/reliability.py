@@ -22,6 +22,7 @@ from proofs import (
     table,
 )
 from reliability_summary import summary
+from test_tables import coverage_places, mutants_killed, mutants_survived
 
 from realtime_client._core.handshake import parse_request, upgrade_answer
 from tests.conformance.verdicts import GROUPS
@@ -392,6 +393,8 @@ TABLES: Mapping[str, tuple[str, Callable[[Figures], str]]] = {
         "soak": (soak_result, soak_faults, soak_steadiness),
         "herd": (herd_result,),
         "repeats": (suite_repeats,),
+        "coverage": (coverage_places,),
+        "mutation": (mutants_killed, mutants_survived),
     }.items()
     for make in makers
 }

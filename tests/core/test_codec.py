@@ -499,6 +499,7 @@ class EveryType:
     when: datetime | None = None
     limits: dict[str, int] = attrs.Factory(dict)
     pair: tuple[int, str] | None = None
+    single: tuple[int] | None = None
     names: tuple[str, ...] = ()
     codes: frozenset[int] = frozenset()
     either: int | str | None = None
@@ -554,6 +555,7 @@ def test_fields_of_a_registered_class_come_in_both_spellings_and_nest() -> None:
         ("when", '"2024-01-01T10:00:00Z"', TEN),
         ("limits", '{"a":1}', {"a": 1}),
         ("pair", '[1,"a"]', (1, "a")),
+        ("single", "[1]", (1,)),
         ("names", '["a"]', ("a",)),
         ("codes", "[1,2]", frozenset((1, 2))),
         ("either", "1", 1),
@@ -585,6 +587,7 @@ def test_the_types_of_a_registered_class(field: str, value: str, expected: Any) 
         ("limits", "[]", "limits is not an object"),
         ("limits", '{"a":"1"}', "limits.* is not a number"),
         ("pair", "[1]", "pair is not a list of 2"),
+        ("single", "[1,2]", "single is not a list of 1"),
         ("pair", '[1,"a",2]', "pair is not a list of 2"),
         ("pair", '{"a":1}', "pair is not a list"),
         ("pair", '["a","b"]', "pair[0] is not a number"),

@@ -108,7 +108,7 @@ def _judged(chosen: Sequence[tuple[str, Mutant]], seed: int) -> Iterator[Judged]
             sys.stdout.write(f"{file}: {baselines[file]:.1f} s of CPU without a change\n")
         allowed = SLACK + 3 * baselines[file]
         tree = changed(trial.path.read_text(encoding="utf-8"), mutant.number)
-        verdict = trial.judge(tree, seed, cpu=allowed, patience=20 * allowed)
+        verdict = trial.judge(tree, seed, cpu=allowed, patience=6 * allowed)
         if verdict is not Verdict.KILLED:
             place = f"{file}:{mutant.line} {mutant.place}: {mutant.change}"
             sys.stdout.write(f"[{number}/{len(chosen)}] {verdict.value}: {place}\n")
