@@ -55,6 +55,12 @@ class Batch:
         """The number of its last entry."""
         return self.after + len(self.entries)
 
+    def split(self, seq: int) -> tuple[Batch, Batch]:
+        """What of it comes up to an entry, and what is behind it; either may be empty."""
+        head, tail = self.entries[: seq - self.after], self.entries[max(0, seq - self.after) :]
+        events = sum(kind == EVENT for kind, _ in head)
+        return Batch(self.after, head, self.events[:events]), Batch(self.after + len(head), tail, self.events[events:])
+
 
 class Ledger:
     """The store as all readers have it, the place in the stream to which it belongs, and the rule "no log twice".
@@ -165,10 +171,18 @@ class Ledger:
         return batch
 
     def confirm_replayed(self) -> list[Batch]:
-        """Batches that turned out to be written, when they were read back; what is left is still to be written."""
+        """Batches that turned out to be written, when they were read back; what is left is still to be written.
+
+        Of a batch that was read in part that part is confirmed: the rest may be lost before it is read.
+        """
         found: list[Batch] = []
-        while self.unconfirmed and self.unconfirmed[0].last <= self.seq:
-            found.append(self.unconfirmed.popleft())
+        while self.unconfirmed and self.unconfirmed[0].after < self.seq:
+            written, rest = self.unconfirmed.popleft().split(self.seq)
+            found.append(written)
+            if rest.entries:
+                self.unconfirmed.appendleft(rest)
+        if not self.unconfirmed:
+            self._on_the_way = {}
         return found
 
     def snapshot(self) -> bytes:

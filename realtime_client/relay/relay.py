@@ -52,6 +52,8 @@ COUNTERS = (
     "redis_connects",
     "redis_errors",
 )
+AFTER_REFUSAL = 0.1
+"""Seconds after which the lease is asked for again when Redis has refused to write: it may be granted at once."""
 GOODBYE = 1 / 5
 """Part of the lease that the closing handshake upstream may take: a term may just have begun."""
 LEAVING = 1.0
@@ -323,6 +325,8 @@ class Relay:
                 self._log(logging.WARNING, "lease lost", reason=str(lost), fence=asked.fence)
                 if self._writer.on_the_way:  # on this connection the next answer would be an old one
                     raise ConnectionLost("the lease was over while answers were outstanding") from lost
+                if isinstance(lost, LeaseRefused):
+                    self._pause(AFTER_REFUSAL)
 
     def _stand_by(self, held: Held) -> None:
         if self._upstream is not None:
@@ -384,8 +388,8 @@ class Relay:
         ledger = self._ledger
         for entries in self._writer.read_entries(ledger.last_id):
             ledger.replay(entries)
-        for batch in ledger.confirm_replayed():
-            self._count(batch)
+            for batch in ledger.confirm_replayed():  # at once: the connection may break before the next part
+                self._count(batch)
 
     def _read(self, term: Term) -> None:
         """Take over what Redis has, as a reader does."""

@@ -171,6 +171,22 @@ def test_what_was_written_without_an_answer_is_confirmed_by_what_is_read() -> No
     assert (book.seq, book.last_id, book.store.stats.anomaly_count) == (2, b"5-2", 2)
 
 
+def test_what_was_read_of_a_batch_in_part_is_not_written_again() -> None:
+    """The connection may break between two parts, and Redis lose the second one: the rest is what is appended then."""
+    book = ledger()
+    gap = Gap(since=NOW, until=NOW, recovered=0, complete=False)
+    batch = book.admit(deque([anomaly(1), gap, anomaly(2), anomaly(3)]))
+    assert batch is not None
+    book.replay([Entry(b"5-%d" % n, b"5", n, 1, *batch.entries[n - 1]) for n in (1, 2)])
+    (written,) = book.confirm_replayed()
+    assert [written.after, *written.events] == [0, anomaly(1)]
+    (rest,) = book.unconfirmed
+    assert [rest.after, *rest.events] == [2, anomaly(2), anomaly(3)]
+    assert written.entries + rest.entries == batch.entries
+    assert book.commit(1, b"6-4") is rest
+    assert (book.seq, book.store.stats.anomaly_count) == (4, 3)
+
+
 def test_the_memory_is_bounded() -> None:
     book = ledger()
     for number in range(7):
