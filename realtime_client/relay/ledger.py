@@ -137,7 +137,7 @@ class Ledger:
     def _is_new(self, event: Event, known: MutableMapping[Hashable, LogEntry | None]) -> bool:
         """Whether an event is to be appended; then it is one of the known from now on."""
         if isinstance(event, NewAnomaly):
-            if self._knows(event.log, known):
+            if self._knows(event, known):
                 return False
             known[event.log.id] = event.log
         elif isinstance(event, SystemAlert):
@@ -189,11 +189,12 @@ class Ledger:
         """The store, for new readers."""
         return msgspec.json.encode(encode_picture(self.store.picture()))
 
-    def _knows(self, log: LogEntry, known: Mapping[Hashable, LogEntry | None]) -> bool:
+    def _knows(self, event: NewAnomaly, known: Mapping[Hashable, LogEntry | None]) -> bool:
+        log = event.log
         remembered, held = self.store.find_log(log.id)
         held = known.get(log.id, held)
-        if held is None:
-            return remembered
+        if held is None or event.origin is Origin.POLL:  # a poll, which may tell less of a log, repeats none
+            return remembered or held is not None
         # The server may have changed it since (better causes, for instance): readers that show it shall show that. One
         # whose time goes back would be shown or not as batches happen to end, so it is taken for a repetition.
         changed = held != log

@@ -138,6 +138,16 @@ def test_a_log_that_the_server_has_changed_is_appended_while_it_is_shown() -> No
     assert book.store.stats.anomaly_count == 5
 
 
+def test_a_log_that_a_poll_tells_otherwise_is_not_appended() -> None:
+    """Polls may tell less of a log (no causes, for instance), and a client delivers none from them that it had."""
+    book = ledger()
+    append(book, anomaly(1, "disk"))
+    assert append(book, anomaly(1, "", seconds=9, origin=Origin.POLL)) == 0
+    assert append(book, anomaly(2, "disk"), anomaly(2, "", origin=Origin.POLL)) == 1
+    assert append(book, anomaly(3, "", origin=Origin.POLL), anomaly(3, "disk")) == 2  # but the stream may follow a poll
+    assert book.duplicates == 2
+
+
 def test_a_change_that_goes_back_in_time_is_a_repetition() -> None:
     book = ledger()
     append(book, anomaly(1, "disk", seconds=5))
