@@ -140,7 +140,7 @@ class Ledger:
             if self._knows(event, known):
                 return False
             known[event.log.id] = event.log
-        elif isinstance(event, SystemAlert):
+        elif isinstance(event, SystemAlert) and event.timestamp is not None:  # without it, none can be told from another
             identity = _identity(event)
             if event.origin is not Origin.POLL:
                 # The feed may say the same again, and mean it; but not what a poll has told before it could.

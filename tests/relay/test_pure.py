@@ -223,6 +223,15 @@ def test_an_alert_that_a_poll_repeats_is_not_appended() -> None:
     assert append(book, alert("up", origin=Origin.POLL), alert("up", origin=Origin.POLL)) == 1
 
 
+def test_an_alert_without_a_timestamp_is_always_appended() -> None:
+    """It cannot be told from another one that says the same: better twice than never."""
+    book = ledger()
+    untimed = alert(at=None, origin=Origin.POLL)
+    assert append(book, alert(at=None), untimed, untimed, alert(at=None)) == 4
+    assert append(book, untimed, alert(at=None)) == 2
+    assert book.count_new([untimed, untimed]) == 2
+
+
 def test_an_alert_that_a_poll_has_told_first_is_not_appended_again() -> None:
     """A relay that takes over is connected already while it polls: what is told meanwhile may come both ways."""
     book = ledger()
@@ -232,8 +241,6 @@ def test_an_alert_that_a_poll_has_told_first_is_not_appended_again() -> None:
     book.commit(1, b"1-2")
     assert append(book, alert()) == 0
     assert append(book, alert(at=NOW + timedelta(seconds=1))) == 1
-    # Without a timestamp it cannot be told from another one: better twice than never.
-    assert append(book, alert(at=None, origin=Origin.POLL), alert(at=None)) == 2
 
 
 def test_what_would_be_appended_is_counted_without_a_trace() -> None:
