@@ -140,11 +140,14 @@ class Ledger:
             if self._knows(event, known):
                 return False
             known[event.log.id] = event.log
-        elif isinstance(event, SystemAlert) and event.timestamp is not None:  # without it, none can be told from another
+        elif isinstance(event, SystemAlert) and event.timestamp is not None:  # without, nothing tells it from another
             identity = _identity(event)
             if event.origin is not Origin.POLL:
                 # The feed may say the same again, and mean it; but not what a poll has told before it could.
-                return identity not in self._polled
+                if identity in self._polled:
+                    return False
+                known[identity] = None
+                return True
             if identity in known or any(_identity(alert) == identity for alert in self.store.alerts):
                 return False
             known[identity] = None

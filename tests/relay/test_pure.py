@@ -221,6 +221,8 @@ def test_an_alert_that_a_poll_repeats_is_not_appended() -> None:
     assert append(book, alert(origin=Origin.POLL)) == 0
     assert append(book, alert()) == 1  # the feed says it again, and means it
     assert append(book, alert("up", origin=Origin.POLL), alert("up", origin=Origin.POLL)) == 1
+    assert append(book, alert("both"), alert("both", origin=Origin.POLL)) == 1  # both at once
+    assert append(book, alert("both")) == 1
 
 
 def test_an_alert_without_a_timestamp_is_always_appended() -> None:
