@@ -73,7 +73,7 @@ def test_every_command_of_the_scripts_is_among_them() -> None:
 def test_a_right_that_is_missing_does_not_double_what_is_appended(
     server: FakeServer, redis_server: RedisServer, admin: redis.Redis, stream: str, make_relay: MakeRelay
 ) -> None:
-    """Without the right to trim: the last thing that is done to a batch is refused, and the relay asks what became of it."""
+    """Without the right to trim: the last thing done to a batch is refused, and the relay looks what became of it."""
     rights = [right for right in READER + BESIDES if right != "+xtrim"]
     relay = make_relay(server.url, url_for("relay", rights, admin, redis_server, stream))
     relay.start()
