@@ -251,16 +251,16 @@ class Relay:
     def health(self) -> dict[str, Any]:
         """A small JSON-ready dict for health endpoints.
 
-        Keys: ``healthy`` (standing by, or active while the feed is not declared to be out of reach), ``state``,
-        ``fence``, ``seq``, ``waiting``, ``lease_left`` (seconds), ``last_error`` (text or ``None``), ``upstream``
-        (`RealtimeClient.health`, or ``None`` while another relay is active).
+        Keys: ``healthy`` (standing by while another relay is active, or active while the feed is not declared to be
+        out of reach), ``state``, ``fence``, ``seq``, ``waiting``, ``lease_left`` (seconds), ``last_error`` (text, or
+        ``None`` once it is over), ``upstream`` (`RealtimeClient.health`, or ``None`` while not active).
         """
         metrics, upstream = self.metrics(), self._upstream
         with self._changed:
             state, error = self._state, self._error
         follows = upstream is not None and not upstream.hopeless
         return {
-            "healthy": state is RelayState.STANDBY or (state is RelayState.ACTIVE and follows),
+            "healthy": (state is RelayState.STANDBY and error is None) or (state is RelayState.ACTIVE and follows),
             "state": state.value,
             "fence": metrics.fence,
             "seq": metrics.seq,
@@ -336,7 +336,7 @@ class Relay:
             self._close_upstream()
         if self.state is not RelayState.STANDBY:
             self._log(logging.INFO, "standing by")
-        self._enter(RelayState.STANDBY)
+        self._enter(RelayState.STANDBY, well=True)
         # At the very moment at which the lease would end, and not much later than it may be given back.
         self._pause(min(held.wait + 0.005, self._settings.lease / 3))
 
@@ -347,9 +347,7 @@ class Relay:
         if fresh or self._upstream is None:
             self._close_upstream()
             self._follow(since=self._last_written(term))
-        self._enter(RelayState.ACTIVE)
-        with self._changed:
-            self._error = None
+        self._enter(RelayState.ACTIVE, well=True)
         for batch in tuple(self._ledger.unconfirmed):
             self._append(batch)
         self._beat_at = time.monotonic() + self._settings.beat_interval
@@ -543,9 +541,12 @@ class Relay:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping, seconds)
 
-    def _enter(self, state: RelayState) -> None:
+    def _enter(self, state: RelayState, *, well: bool = False) -> None:
+        """Stand there from now on; ``well`` if what went wrong before is over."""
         with self._changed:
             self._state = state
+            if well:
+                self._error = None
             self._changed.notify_all()
 
     def _log(self, level: int, what: str, **facts: object) -> None:

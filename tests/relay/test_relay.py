@@ -31,12 +31,17 @@ def wait_active(relay: Relay) -> None:
     assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
 
 
-def wait_until_changed(read: Callable[[], object]) -> None:
+def wait_until(ready: Callable[[], object]) -> None:
     """Look again and again: nothing tells of it."""
-    first, deadline = read(), time.monotonic() + PATIENCE
-    while read() == first:
+    deadline = time.monotonic() + PATIENCE
+    while not ready():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def wait_until_changed(read: Callable[[], object]) -> None:
+    first = read()
+    wait_until(lambda: read() != first)
 
 
 def test_making_a_relay_does_nothing() -> None:
@@ -284,11 +289,15 @@ def test_a_feed_out_of_reach_is_left_to_others(url: str, make_relay: MakeRelay, 
     nowhere = ClientConfig(f"ws://127.0.0.1:{free_port()}/ws", max_reconnect_attempts=0)
     lonely, other = make_relay(nowhere, url), make_relay(server.url, url)
     lonely.start()
-    assert lonely.wait_for(RelayState.ACTIVE, PATIENCE)
+    assert lonely.wait_for(RelayState.STANDBY, PATIENCE)
+    health = lonely.health()
+    assert "cannot connect" in str(health["last_error"])
+    assert (health["healthy"], health["upstream"]) == (False, None)  # nobody follows the feed
     other.start()
     wait_active(other)
-    assert lonely.wait_for(RelayState.STANDBY, PATIENCE)
-    assert "cannot connect" in str(lonely.health()["last_error"])
+    wait_until(lambda: lonely.health()["healthy"])  # as soon as it has seen that somebody does
+    health = lonely.health()
+    assert (health["state"], health["last_error"]) == ("standby", None)
 
 
 @pytest.mark.parametrize(("refuses", "pause"), [(True, 60.0), (False, 2.0)], ids=["refused", "nobody there"])
@@ -366,10 +375,7 @@ def test_a_relay_that_redis_refuses_again_and_again_does_not_flood_it(
     monkeypatch.setattr(StreamWriter, "write_snapshot", refused)
     relay = make_relay(server.url, url)
     relay.start()
-    deadline = time.monotonic() + PATIENCE
-    while len(refusals) < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: len(refusals) >= 4)
     pauses = [later - earlier for earlier, later in itertools.pairwise(refusals)]
     assert min(pauses) >= 0.09
     assert relay.stop()  # at once: a pause is no reason to wait
