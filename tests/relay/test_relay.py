@@ -85,6 +85,11 @@ def test_a_wrong_argument_is_said_to_be_wrong(options: dict[str, Any], said: str
     assert "sesame" not in problem
 
 
+def test_a_tenth_of_the_lease_may_be_lingered() -> None:
+    for tenths in range(1, 1000):
+        Relay("ws://h/", "redis://h/0?stream=s", lease=tenths / 10, linger=tenths / 100)
+
+
 def test_what_comes_is_relayed(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
     relay = make_relay(server.url, url)
     relay.start()
