@@ -28,7 +28,7 @@ class Source:
         measures: What is measured of it.
         ref: The client or relay, as long as there is one.
         pid: The process in which it lives. A client that came through a fork lives in the child from its first use on,
-            which shall not be ours: to read its counters would connect it.
+            which shall not be ours: to read its counters would connect it. Whoever adds it again says that it does.
         subscription: To the changes of a client's status.
     """
 
@@ -65,7 +65,7 @@ class Sources:
         self._sources: tuple[Source, ...] = ()
 
     def add(self, source: Any) -> None:
-        """Add a client or a relay.
+        """Add a client or a relay. One that came through a fork is of this process from now on.
 
         Raises:
             ValueError: There is another one of that name.
@@ -77,14 +77,16 @@ class Sources:
         )
         with self._lock:
             known = tuple(other for other in self._sources if other.ref() is not None)
-            if any(other.ref() is source for other in known):
-                return
-            if any((other.kind, other.name) == (kind, name) for other in known):
+            again = next((other for other in known if other.ref() is source), None)
+            if again is not None:
+                again.pid = os.getpid()
+            elif any((other.kind, other.name) == (kind, name) for other in known):
                 raise ValueError(
                     f"name: there is a {kind} {name!r} already; allowed: a name of its own for each {kind}"
                 )
-            self._sources = (*known, entry)
-        if is_client:
+            else:
+                self._sources = (*known, entry)
+        if is_client and again is None:
             entry.subscription = source.on_status(self._notice(entry))
         if not is_client or source.status.state is not ConnectionState.IDLE:
             self._changed()

@@ -55,6 +55,12 @@ class Batch:
         """The number of its last entry."""
         return self.after + len(self.entries)
 
+    def split(self, seq: int) -> tuple[Batch, Batch]:
+        """What of it comes up to an entry, and what is behind it; either may be empty."""
+        head, tail = self.entries[: seq - self.after], self.entries[max(0, seq - self.after) :]
+        events = sum(kind == EVENT for kind, _ in head)
+        return Batch(self.after, head, self.events[:events]), Batch(self.after + len(head), tail, self.events[events:])
+
 
 class Ledger:
     """The store as all readers have it, the place in the stream to which it belongs, and the rule "no log twice".
@@ -131,14 +137,17 @@ class Ledger:
     def _is_new(self, event: Event, known: MutableMapping[Hashable, LogEntry | None]) -> bool:
         """Whether an event is to be appended; then it is one of the known from now on."""
         if isinstance(event, NewAnomaly):
-            if self._knows(event.log, known):
+            if self._knows(event, known):
                 return False
             known[event.log.id] = event.log
-        elif isinstance(event, SystemAlert):
+        elif isinstance(event, SystemAlert) and event.timestamp is not None:  # without, nothing tells it from another
             identity = _identity(event)
             if event.origin is not Origin.POLL:
                 # The feed may say the same again, and mean it; but not what a poll has told before it could.
-                return identity not in self._polled
+                if identity in self._polled:
+                    return False
+                known[identity] = None
+                return True
             if identity in known or any(_identity(alert) == identity for alert in self.store.alerts):
                 return False
             known[identity] = None
@@ -165,21 +174,30 @@ class Ledger:
         return batch
 
     def confirm_replayed(self) -> list[Batch]:
-        """Batches that turned out to be written, when they were read back; what is left is still to be written."""
+        """Batches that turned out to be written, when they were read back; what is left is still to be written.
+
+        Of a batch that was read in part that part is confirmed: the rest may be lost before it is read.
+        """
         found: list[Batch] = []
-        while self.unconfirmed and self.unconfirmed[0].last <= self.seq:
-            found.append(self.unconfirmed.popleft())
+        while self.unconfirmed and self.unconfirmed[0].after < self.seq:
+            written, rest = self.unconfirmed.popleft().split(self.seq)
+            found.append(written)
+            if rest.entries:
+                self.unconfirmed.appendleft(rest)
+        if not self.unconfirmed:
+            self._on_the_way = {}
         return found
 
     def snapshot(self) -> bytes:
         """The store, for new readers."""
         return msgspec.json.encode(encode_picture(self.store.picture()))
 
-    def _knows(self, log: LogEntry, known: Mapping[Hashable, LogEntry | None]) -> bool:
+    def _knows(self, event: NewAnomaly, known: Mapping[Hashable, LogEntry | None]) -> bool:
+        log = event.log
         remembered, held = self.store.find_log(log.id)
         held = known.get(log.id, held)
-        if held is None:
-            return remembered
+        if held is None or event.origin is Origin.POLL:  # a poll, which may tell less of a log, repeats none
+            return remembered or held is not None
         # The server may have changed it since (better causes, for instance): readers that show it shall show that. One
         # whose time goes back would be shown or not as batches happen to end, so it is taken for a repetition.
         changed = held != log

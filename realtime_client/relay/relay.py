@@ -52,6 +52,8 @@ COUNTERS = (
     "redis_connects",
     "redis_errors",
 )
+AFTER_REFUSAL = 0.1
+"""Seconds after which the lease is asked for again when Redis has refused to write: it may be granted at once."""
 GOODBYE = 1 / 5
 """Part of the lease that the closing handshake upstream may take: a term may just have begun."""
 LEAVING = 1.0
@@ -249,16 +251,16 @@ class Relay:
     def health(self) -> dict[str, Any]:
         """A small JSON-ready dict for health endpoints.
 
-        Keys: ``healthy`` (standing by, or active while the feed is not declared to be out of reach), ``state``,
-        ``fence``, ``seq``, ``waiting``, ``lease_left`` (seconds), ``last_error`` (text or ``None``), ``upstream``
-        (`RealtimeClient.health`, or ``None`` while another relay is active).
+        Keys: ``healthy`` (standing by while another relay is active, or active while the feed is not declared to be
+        out of reach), ``state``, ``fence``, ``seq``, ``waiting``, ``lease_left`` (seconds), ``last_error`` (text, or
+        ``None`` once it is over), ``upstream`` (`RealtimeClient.health`, or ``None`` while not active).
         """
         metrics, upstream = self.metrics(), self._upstream
         with self._changed:
             state, error = self._state, self._error
         follows = upstream is not None and not upstream.hopeless
         return {
-            "healthy": state is RelayState.STANDBY or (state is RelayState.ACTIVE and follows),
+            "healthy": (state is RelayState.STANDBY and error is None) or (state is RelayState.ACTIVE and follows),
             "state": state.value,
             "fence": metrics.fence,
             "seq": metrics.seq,
@@ -323,6 +325,8 @@ class Relay:
                 self._log(logging.WARNING, "lease lost", reason=str(lost), fence=asked.fence)
                 if self._writer.on_the_way:  # on this connection the next answer would be an old one
                     raise ConnectionLost("the lease was over while answers were outstanding") from lost
+                if isinstance(lost, LeaseRefused):
+                    self._pause(AFTER_REFUSAL)
 
     def _stand_by(self, held: Held) -> None:
         if self._upstream is not None:
@@ -332,7 +336,7 @@ class Relay:
             self._close_upstream()
         if self.state is not RelayState.STANDBY:
             self._log(logging.INFO, "standing by")
-        self._enter(RelayState.STANDBY)
+        self._enter(RelayState.STANDBY, well=True)
         # At the very moment at which the lease would end, and not much later than it may be given back.
         self._pause(min(held.wait + 0.005, self._settings.lease / 3))
 
@@ -343,9 +347,7 @@ class Relay:
         if fresh or self._upstream is None:
             self._close_upstream()
             self._follow(since=self._last_written(term))
-        self._enter(RelayState.ACTIVE)
-        with self._changed:
-            self._error = None
+        self._enter(RelayState.ACTIVE, well=True)
         for batch in tuple(self._ledger.unconfirmed):
             self._append(batch)
         self._beat_at = time.monotonic() + self._settings.beat_interval
@@ -384,8 +386,8 @@ class Relay:
         ledger = self._ledger
         for entries in self._writer.read_entries(ledger.last_id):
             ledger.replay(entries)
-        for batch in ledger.confirm_replayed():
-            self._count(batch)
+            for batch in ledger.confirm_replayed():  # at once: the connection may break before the next part
+                self._count(batch)
 
     def _read(self, term: Term) -> None:
         """Take over what Redis has, as a reader does."""
@@ -539,9 +541,12 @@ class Relay:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping, seconds)
 
-    def _enter(self, state: RelayState) -> None:
+    def _enter(self, state: RelayState, *, well: bool = False) -> None:
+        """Stand there from now on; ``well`` if what went wrong before is over."""
         with self._changed:
             self._state = state
+            if well:
+                self._error = None
             self._changed.notify_all()
 
     def _log(self, level: int, what: str, **facts: object) -> None:

@@ -51,8 +51,9 @@ for i = 5, #ARGV, 2 do
   id = at .. '-' .. seq
   redis.call('XADD', KEYS[3], id, 'fence', ARGV[2], ARGV[i], ARGV[i + 1])
 end
-redis.call('XTRIM', KEYS[3], 'MAXLEN', '~', ARGV[4])
+-- Before anything that may be refused: entries of which the state does not know would be written again and again.
 redis.call('HSET', KEYS[2], 'seq', string.format('%.0f', seq), 'ms', at, 'id', id, 'written', ARGV[2])
+redis.call('XTRIM', KEYS[3], 'MAXLEN', '~', ARGV[4])
 return {'ok', id}
 """)
 """Append a batch, if lease, fencing number and numbering are what the relay thinks."""

@@ -18,6 +18,8 @@ __all__ = ["Settings"]
 WEBSOCKET = ("ws", "wss")
 LINGER_SHARE = 1 / 10
 """The most of the lease for which events may gather: far from the time when it must be renewed."""
+ROUNDING = 1 + 1e-9
+"""0.07 is a tenth of 0.7, but not of the binary fraction that is next to it."""
 
 
 def _where(schemes: tuple[str, ...]) -> Any:
@@ -61,7 +63,7 @@ class Settings:
                 object.__setattr__(self, field.name, value)
             if found:
                 problems[field.name] = found
-        if not problems.keys() & {"linger", "lease"} and self.linger > self.lease * LINGER_SHARE:
+        if not problems.keys() & {"linger", "lease"} and self.linger > self.lease * LINGER_SHARE * ROUNDING:
             most = f"at most {self.lease * LINGER_SHARE:g}, a tenth of the lease"
             problems["linger"] = [f"{self.linger!r} is not allowed; allowed: {most}"]
         if not problems.keys() & {"snapshot_every", "maxlen"} and self.snapshot_every > self.maxlen // 2:

@@ -17,7 +17,7 @@ class RelayState(enum.Enum):
     DISCONNECTED = "disconnected"
     """Redis cannot be reached; what comes from upstream, if this relay was active, is kept as long as there is room."""
     STANDBY = "standby"
-    """Another relay is active."""
+    """Another relay is active; or this one could not reach the feed, and lets others try for a while."""
     ACTIVE = "active"
     """This relay has the lease: it follows the feed and appends."""
 

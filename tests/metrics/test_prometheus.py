@@ -30,7 +30,7 @@ from realtime_client.relay import Relay, RelayState
 from realtime_client.testing import FakeServer, accept, send
 from tests.client.conftest import Make
 from tests.client.recording import Record, anomaly
-from tests.outages.processes import process
+from tests.outages.processes import in_child, process
 
 PATIENCE = 30.0
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -148,6 +148,25 @@ def test_figures_are_those_of_the_relay(url: str, registry: CollectorRegistry) -
         assert value(found, "realtime_relay_status", relay="r1", state="stopped") == 1
         # Only now: a reader may have an event before Redis has answered the relay that it was appended.
         assert (value(found, "realtime_relay_appended_events_total", relay="r1") or 0) >= 1
+
+
+def test_a_relay_that_a_child_starts_is_exported_when_it_is_added_again(url: str, registry: CollectorRegistry) -> None:
+    with FeedServer(port=0) as feed, Relay(feed.url, url, name="r1", lease=1.0) as relay:
+        collector = RealtimeCollector(relay, registry=registry)
+        assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
+
+        def live() -> list[float | None]:
+            before = value(scraped(registry), "realtime_relay_status", relay="r1", state="standby")
+            relay.start()
+            assert relay.wait_for(RelayState.STANDBY, PATIENCE)
+            collector.add(relay)
+            collector.add(relay)
+            after = value(scraped(registry), "realtime_relay_status", relay="r1", state="standby")
+            relay.stop()
+            return [before, after]
+
+        assert in_child(live) == [None, 1]
+        assert value(scraped(registry), "realtime_relay_status", relay="r1", state="active") == 1
 
 
 # Many processes

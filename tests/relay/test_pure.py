@@ -138,6 +138,16 @@ def test_a_log_that_the_server_has_changed_is_appended_while_it_is_shown() -> No
     assert book.store.stats.anomaly_count == 5
 
 
+def test_a_log_that_a_poll_tells_otherwise_is_not_appended() -> None:
+    """Polls may tell less of a log (no causes, for instance), and a client delivers none from them that it had."""
+    book = ledger()
+    append(book, anomaly(1, "disk"))
+    assert append(book, anomaly(1, "", seconds=9, origin=Origin.POLL)) == 0
+    assert append(book, anomaly(2, "disk"), anomaly(2, "", origin=Origin.POLL)) == 1
+    assert append(book, anomaly(3, "", origin=Origin.POLL), anomaly(3, "disk")) == 2  # but the stream may follow a poll
+    assert book.duplicates == 2
+
+
 def test_a_change_that_goes_back_in_time_is_a_repetition() -> None:
     book = ledger()
     append(book, anomaly(1, "disk", seconds=5))
@@ -171,6 +181,22 @@ def test_what_was_written_without_an_answer_is_confirmed_by_what_is_read() -> No
     assert (book.seq, book.last_id, book.store.stats.anomaly_count) == (2, b"5-2", 2)
 
 
+def test_what_was_read_of_a_batch_in_part_is_not_written_again() -> None:
+    """The connection may break between two parts, and Redis lose the second one: the rest is what is appended then."""
+    book = ledger()
+    gap = Gap(since=NOW, until=NOW, recovered=0, complete=False)
+    batch = book.admit(deque([anomaly(1), gap, anomaly(2), anomaly(3)]))
+    assert batch is not None
+    book.replay([Entry(b"5-%d" % n, b"5", n, 1, *batch.entries[n - 1]) for n in (1, 2)])
+    (written,) = book.confirm_replayed()
+    assert [written.after, *written.events] == [0, anomaly(1)]
+    (rest,) = book.unconfirmed
+    assert [rest.after, *rest.events] == [2, anomaly(2), anomaly(3)]
+    assert written.entries + rest.entries == batch.entries
+    assert book.commit(1, b"6-4") is rest
+    assert (book.seq, book.store.stats.anomaly_count) == (4, 3)
+
+
 def test_the_memory_is_bounded() -> None:
     book = ledger()
     for number in range(7):
@@ -195,6 +221,17 @@ def test_an_alert_that_a_poll_repeats_is_not_appended() -> None:
     assert append(book, alert(origin=Origin.POLL)) == 0
     assert append(book, alert()) == 1  # the feed says it again, and means it
     assert append(book, alert("up", origin=Origin.POLL), alert("up", origin=Origin.POLL)) == 1
+    assert append(book, alert("both"), alert("both", origin=Origin.POLL)) == 1  # both at once
+    assert append(book, alert("both")) == 1
+
+
+def test_an_alert_without_a_timestamp_is_always_appended() -> None:
+    """It cannot be told from another one that says the same: better twice than never."""
+    book = ledger()
+    untimed = alert(at=None, origin=Origin.POLL)
+    assert append(book, alert(at=None), untimed, untimed, alert(at=None)) == 4
+    assert append(book, untimed, alert(at=None)) == 2
+    assert book.count_new([untimed, untimed]) == 2
 
 
 def test_an_alert_that_a_poll_has_told_first_is_not_appended_again() -> None:
@@ -206,8 +243,6 @@ def test_an_alert_that_a_poll_has_told_first_is_not_appended_again() -> None:
     book.commit(1, b"1-2")
     assert append(book, alert()) == 0
     assert append(book, alert(at=NOW + timedelta(seconds=1))) == 1
-    # Without a timestamp it cannot be told from another one: better twice than never.
-    assert append(book, alert(at=None, origin=Origin.POLL), alert(at=None)) == 2
 
 
 def test_what_would_be_appended_is_counted_without_a_trace() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from realtime_client import ClientConfig, ConfigError, Gap
+from realtime_client._core.relay_stream import Entry
+from realtime_client.errors import ConnectionLost
 from realtime_client.relay import Relay, RelayMetrics, RelayState
+from realtime_client.relay.ledger import Batch
+from realtime_client.relay.writer import LeaseRefused, StreamWriter
 from realtime_client.testing import FakeServer, refuse
 from tests.client.recording import Record, Stopwatch, alert, anomaly, numbers, own_threads, stats
 from tests.faults.proxy import BOTH, FaultProxy, Toxics
@@ -26,12 +31,17 @@ def wait_active(relay: Relay) -> None:
     assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
 
 
-def wait_until_changed(read: Callable[[], object]) -> None:
+def wait_until(ready: Callable[[], object]) -> None:
     """Look again and again: nothing tells of it."""
-    first, deadline = read(), time.monotonic() + PATIENCE
-    while read() == first:
+    deadline = time.monotonic() + PATIENCE
+    while not ready():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def wait_until_changed(read: Callable[[], object]) -> None:
+    first = read()
+    wait_until(lambda: read() != first)
 
 
 def test_making_a_relay_does_nothing() -> None:
@@ -73,6 +83,11 @@ def test_a_wrong_argument_is_said_to_be_wrong(options: dict[str, Any], said: str
     (problem,) = caught.value.problems
     assert problem.startswith(said)
     assert "sesame" not in problem
+
+
+def test_a_tenth_of_the_lease_may_be_lingered() -> None:
+    for tenths in range(1, 1000):
+        Relay("ws://h/", "redis://h/0?stream=s", lease=tenths / 10, linger=tenths / 100)
 
 
 def test_what_comes_is_relayed(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
@@ -279,11 +294,15 @@ def test_a_feed_out_of_reach_is_left_to_others(url: str, make_relay: MakeRelay, 
     nowhere = ClientConfig(f"ws://127.0.0.1:{free_port()}/ws", max_reconnect_attempts=0)
     lonely, other = make_relay(nowhere, url), make_relay(server.url, url)
     lonely.start()
-    assert lonely.wait_for(RelayState.ACTIVE, PATIENCE)
+    assert lonely.wait_for(RelayState.STANDBY, PATIENCE)
+    health = lonely.health()
+    assert "cannot connect" in str(health["last_error"])
+    assert (health["healthy"], health["upstream"]) == (False, None)  # nobody follows the feed
     other.start()
     wait_active(other)
-    assert lonely.wait_for(RelayState.STANDBY, PATIENCE)
-    assert "cannot connect" in str(lonely.health()["last_error"])
+    wait_until(lambda: lonely.health()["healthy"])  # as soon as it has seen that somebody does
+    health = lonely.health()
+    assert (health["state"], health["last_error"]) == ("standby", None)
 
 
 @pytest.mark.parametrize(("refuses", "pause"), [(True, 60.0), (False, 2.0)], ids=["refused", "nobody there"])
@@ -300,6 +319,71 @@ def test_a_feed_that_refuses_is_not_asked_again_and_again(  # noqa: PLR0917
     said: list[Any] = [record.__dict__["relay"] for record in caplog.records if "relay" in record.__dict__]
     assert [facts["retry_in"] for facts in said if facts["what"].startswith("the feed is out of reach")] == [pause]
     assert len(server.attempts) == refuses
+
+
+def test_a_link_that_is_cut_again_while_the_relay_looks_what_was_written(
+    server: FakeServer, url: str, make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to an append is lost, and then the connection on which the relay looks what came of it."""
+    append, confirm, read_entries = StreamWriter.append, StreamWriter.confirm, StreamWriter.read_entries
+    cuts = ["answer", "reading"]
+
+    def cut(where: str) -> None:
+        if cuts[:1] == [where]:
+            cuts.pop(0)
+            raise ConnectionLost("cut")
+
+    def appended(writer: StreamWriter, batch: Batch) -> bytes:
+        last_id = append(writer, batch)
+        cut("answer")
+        return last_id
+
+    def confirmed(writer: StreamWriter) -> bytes:
+        last_id = confirm(writer)
+        cut("answer")
+        return last_id
+
+    def read(writer: StreamWriter, after: bytes) -> Iterator[list[Entry]]:
+        for entries in read_entries(writer, after):
+            yield entries
+            cut("reading")
+
+    relay = make_relay(server.url, url)
+    relay.start()
+    wait_active(relay)
+    server.wait_for_connection()
+    with Reader(url) as reader:
+        server.send(anomaly(0))
+        reader.wait_for_number(0)
+        monkeypatch.setattr(StreamWriter, "append", appended)
+        monkeypatch.setattr(StreamWriter, "confirm", confirmed)
+        monkeypatch.setattr(StreamWriter, "read_entries", read)
+        server.send(anomaly(1))
+        reader.wait_for_number(1)
+        server.send(anomaly(2))
+        reader.wait_for_number(2)
+        assert numbers(reader.events) == [0, 1, 2]
+    assert cuts == []
+    assert relay.stop()
+    assert (relay.metrics().appended, relay.metrics().refused) == (3, 0)
+
+
+def test_a_relay_that_redis_refuses_again_and_again_does_not_flood_it(
+    server: FakeServer, url: str, make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals: list[float] = []
+
+    def refused(*arguments: object, **options: object) -> None:
+        refusals.append(time.monotonic())
+        raise LeaseRefused("refused")
+
+    monkeypatch.setattr(StreamWriter, "write_snapshot", refused)
+    relay = make_relay(server.url, url)
+    relay.start()
+    wait_until(lambda: len(refusals) >= 4)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(refusals)]
+    assert min(pauses) >= 0.09
+    assert relay.stop()  # at once: a pause is no reason to wait
 
 
 def test_the_feed_is_held_back_while_redis_is_away(
