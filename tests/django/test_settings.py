@@ -152,11 +152,25 @@ def test_all_faults_are_told_at_once() -> None:
     assert sorted(fault.kind.name for fault in faults) == ["UNKNOWN", "URL", "VALUE", "VALUE"]
 
 
-@pytest.mark.parametrize("key", ["TOKEN", "HEADERS"])
-def test_no_secret_is_shown(key: str) -> None:
-    _, faults = read({"URL": URL, key: "se\x00cret" if key == "TOKEN" else "Authorization: se-cret"})
+@pytest.mark.parametrize(
+    ("key", "secret"),
+    [
+        ("TOKEN", "se\x00cret"),
+        ("HEADERS", "Authorization: se-cret"),
+        ("HEADERS", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzZWNyZXQifQ.secret"),  # a JWT that looks like a dotted path
+        ("HEADERS", "eyJsecret"),
+        ("HEADERS", "..secret"),
+        ("HEADERS", ".secret"),
+        ("POLLER", "https://user:secret@logs.example/poll"),
+    ],
+)
+def test_no_secret_is_shown(key: str, secret: str) -> None:
+    _, faults = read({"URL": URL, key: secret})
     assert faults
-    assert "cret" not in " ".join(fault.message for fault in faults)
+    message = " ".join(fault.message for fault in faults)
+    assert f"{key}: " in message
+    assert "cret" not in message
+    assert "eyJ" not in message
 
 
 def test_wrong_settings_are_an_error_where_the_feed_is_used(configure: Configure) -> None:

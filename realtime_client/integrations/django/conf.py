@@ -207,13 +207,16 @@ class _Reading:
         """What a dotted path leads to; anything else as it is."""
         if not isinstance(value, str):
             return value
+        # Text that is no path may be a secret in the wrong place. What is given as headers is never shown: a JWT has
+        # dots, and between them often nothing but what an identifier may have.
+        is_path = name != "headers" and all(part.isidentifier() for part in value.split("."))
         try:
             return import_string(value)
         except ImportError as error:
-            # The text may be a secret in the wrong place (headers); a dotted path is none.
-            shown = repr(value) if all(part.isidentifier() for part in value.split(".")) else "this text"
-            reason = f" ({error})" if shown != "this text" else ""
-            raise _Astray(f"{shown} cannot be imported{reason}; allowed: a dotted path or the object") from None
+            shown, reason = (repr(value), f" ({error})") if is_path else ("this text", "")
+        except (TypeError, ValueError):  # what importlib makes of a dot at the beginning
+            shown, reason = "this text", ""
+        raise _Astray(f"{shown} cannot be imported{reason}; allowed: a dotted path or the object")
 
 
 class _Astray(Exception):
