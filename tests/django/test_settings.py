@@ -41,6 +41,11 @@ async def finds_out(request: object) -> bool:
     return False
 
 
+class FindsOut:
+    async def __call__(self, request: object) -> bool:
+        return False
+
+
 CONTEXT = ssl.create_default_context()
 
 
@@ -122,7 +127,10 @@ def test_a_token_file_is_read_for_each_attempt(tmp_path: Path) -> None:
         ({"URL": URL, "EVENTS": {"pong": DeployFinished}}, Kind.VALUE, ["EVENTS", "'pong' is built in"]),
         ({"URL": URL, "HEALTH": "yes"}, Kind.VALUE, ["HEALTH: 'yes'", "True or False"]),
         ({"URL": URL, "METRICS": 1}, Kind.VALUE, ["METRICS: 1", "True or False"]),
-        ({"URL": URL, "DASHBOARD_TEST": "stuff"}, Kind.IMPORT, ["DASHBOARD_TEST", "'stuff'"]),
+        ({"URL": URL, "DASHBOARD_TEST": FindsOut()}, Kind.VALUE, ["DASHBOARD_TEST", "asynchronous"]),
+        ({"URL": URL, "DASHBOARD_TEST": "staf"}, Kind.VALUE, ["DASHBOARD_TEST: 'staf'", "'staff', 'authenticated'"]),
+        ({"URL": URL, "DASHBOARD_TEST": ""}, Kind.VALUE, ["DASHBOARD_TEST: ''", "'staff', 'authenticated'"]),
+        ({"URL": URL, "DASHBOARD_TEST": "no.such"}, Kind.IMPORT, ["DASHBOARD_TEST: 'no.such'", "No module"]),
         ({"URL": URL, "TITLE": ""}, Kind.VALUE, ["TITLE: ''", "text that is not empty"]),
         ({"URL": URL, "MAX_STREAMS": 0}, Kind.VALUE, ["MAX_STREAMS: 0", "a whole number of at least 1"]),
         ({"URL": URL, "url": URL}, Kind.VALUE, ["URL: is given twice"]),
