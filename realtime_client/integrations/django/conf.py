@@ -196,7 +196,7 @@ class _Reading:
         meant = value
         if name == "events" and isinstance(value, Mapping):
             meant = {wire_type: self._imported(name, cls) for wire_type, cls in value.items()}
-        elif name == "dashboard_test" and isinstance(value, str) and "." in value:  # else it is meant as one of the words
+        elif name == "dashboard_test" and isinstance(value, str) and "." in value:  # others are meant as words
             meant = self._imported(name, value)
         try:
             self._own[name] = rule.accept(meant)
