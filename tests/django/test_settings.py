@@ -224,6 +224,12 @@ def test_a_dashboard_for_users_needs_users(test: object, ids: list[str], configu
         ({"URL": "ws://localhost/ws"}, []),
         ({"URL": "ws://[::1]/ws"}, []),
         ({"URL": "ws://10.0.0.1/ws"}, ["W001"]),
+        ({"URL": "redis://reader:s3cret@redis.example/0?stream=s"}, ["W001"]),
+        ({"URL": "redis://redis.example/0?stream=s", "TOKEN": "of-the-environment"}, ["W001"]),
+        ({"URL": "redis://redis.example/0?stream=s"}, []),
+        ({"URL": "redis://:s3cret@localhost/0?stream=s"}, []),
+        ({"URL": "redis://:s3cret@localhost/0?stream=s&also=redis.example"}, ["W001"]),
+        ({"URL": "rediss://reader:s3cret@redis.example/0?stream=s"}, []),
         ({"DASHBOARD": True, "DASHBOARD_TEST": "anyone"}, ["W002"]),
         ({"DASHBOARD": False, "DASHBOARD_TEST": "anyone"}, []),
         ({"TOKEN": "written-here"}, ["W003"]),
@@ -237,8 +243,9 @@ def test_checks_of_a_deployment(
 ) -> None:
     monkeypatch.setenv("FEED_TOKEN", "of-the-environment")
     configure({"URL": URL, **given})
-    found = [message.id for message in found_by_checks(deploy=True)]
-    assert found == [f"realtime_client.{number}" for number in ids]
+    messages = found_by_checks(deploy=True)
+    assert [message.id for message in messages] == [f"realtime_client.{number}" for number in ids]
+    assert "s3cret" not in str(messages)
     assert found_by_checks() == []
 
 
