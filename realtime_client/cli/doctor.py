@@ -38,8 +38,9 @@ Every option of the client can come from the environment, as for the client itse
 
 exit codes:
   0 nothing failed (there may be warnings); else that of the first step that failed:
-  1 the polling address, or what a relay should have left  2 the configuration
-  3 the server refused the credentials                     4 it cannot be reached, or falls silent
+  1 the polling address, what a relay should have left, or a recording that cannot be read
+  2 the configuration                                      3 the server refused the credentials
+  4 it cannot be reached, or falls silent
   6 what it sends breaks the protocol, or is no recording  130 Ctrl-C, 143 SIGTERM"""
 
 COLOURS = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[1;31m", "skip": "\x1b[2m"}
@@ -114,6 +115,8 @@ def _show(check: Check, stream: TextIO, *, colour: bool) -> None:
 
 
 def _exit_code(check: Check) -> Exit:
+    if check.name == "config":  # also a callable of the user's that fails, or does not return
+        return Exit.USAGE
     if check.name == "polling":
         return Exit.FAILURE
     return failure_of(check.error, was_connected=False).code

@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         Failure: It cannot be recorded, or not any more.
-        KeyboardInterrupt: Ctrl-C; what was received until then is in the file.
+        KeyboardInterrupt: Ctrl-C; what was written until then is in the file. What was received and still waited for
+            the disk is not: `RealtimeClient.close` discards it.
     """
     if os.path.lexists(args.file) and not args.force:
         raise Failure(Exit.USAGE, f"{args.file} is there already; --force replaces it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -183,15 +184,13 @@ class RedisStream:
             remedy = "start one: realtime-client relay FEED 'redis://...?stream=...'; check the URL"
             return Finding(f"there is no stream {self._url.stream}", Verdict.FAIL, cause, remedy)
         self._epoch = epoch
-        self._state = {} if None in numbers else dict(zip(("seq", "ms", "fence"), map(int, numbers), strict=True))
+        self._state = _state_of(numbers)
         self._oldest = read_entry(raw[0]) if raw else None
         if not raw and self._state.get("seq") == 0:
             return Finding("there are no entries yet")
         if self._oldest is None or not self._state:
             what = "its entries are" if not raw else "its state is" if not self._state else "its oldest entry is"
-            cause = "somebody else has deleted or written there, or Redis evicts keys"
-            remedy = "let nobody else use these keys; maxmemory-policy noeviction"
-            return Finding(f"{what} not as a relay leaves it", Verdict.WARN, cause, remedy)
+            return _of_others(what)
         count = self._state["seq"] - self._oldest.seq + 1
         found = f"{count:,} entries up to number {self._state['seq']:,}"
         return Finding(found if self._quiet is None else f"{found}, the newest {_ago(self._quiet)} old")
@@ -213,7 +212,11 @@ class RedisStream:
             cause = "somebody has deleted it, or Redis evicts keys"
             remedy = "maxmemory-policy noeviction; the relay writes it again after so many entries, and at its end"
             return Finding("there is none: a new client reads the whole stream", Verdict.WARN, cause, remedy)
-        epoch, seq, store = answer[0], int(answer[1]), answer[2]
+        epoch, number, store = answer
+        try:
+            seq = int(number)
+        except ValueError:
+            return _of_others("its number is")
         behind = self._state.get("seq", seq) - seq
         found = f"{len(store) / 1000:,.1f} kB, of number {seq:,}, {behind:,} entries before the newest"
         try:
@@ -286,6 +289,22 @@ class RedisStream:
         if self._skew is None:
             return Finding("this user may not ask for the time (+time)", Verdict.SKIP)
         return of_clock("the clock of Redis", *self._skew)
+
+
+def _state_of(numbers: Sequence[bytes | None]) -> dict[str, int]:
+    """What a relay has left of itself; nothing where that is not as a relay leaves it."""
+    try:
+        state = {name: int(number or b"") for name, number in zip(("seq", "ms", "fence"), numbers, strict=True)}
+        at_of(state["ms"])
+    except (ValueError, OverflowError):
+        return {}
+    return state
+
+
+def _of_others(what: str) -> Finding:
+    cause = "somebody else has deleted or written there, or Redis evicts keys"
+    remedy = "let nobody else use these keys; maxmemory-policy noeviction"
+    return Finding(f"{what} not as a relay leaves it", Verdict.WARN, cause, remedy)
 
 
 def _of_refusal(refused: Refused) -> Finding:

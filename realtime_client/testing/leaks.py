@@ -51,8 +51,9 @@ class assert_no_leaked_threads:  # noqa: N801 - read as what it does, like conte
         True
     """
 
+    _entered = True  # until the arguments are known to be right: where they are not, that is enough to be told
+
     def __init__(self, *, timeout: float = 5.0, ignore: Sequence[str] = ()) -> None:
-        self._entered = True  # where the arguments are wrong, that is enough to be told
         if isinstance(ignore, str):
             raise TypeError(f"ignore: {ignore!r} is not allowed; allowed: a list of what names of threads begin with")
         self._timeout = timeout

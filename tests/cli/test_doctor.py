@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from realtime_client import ClientConfig
+from realtime_client.cli.doctor import examine
 from realtime_client.doctor import redis_stream
 from realtime_client.testing import FakeServer, accept, refuse, stall
 from tests.cli.conftest import Call
@@ -78,6 +82,14 @@ def test_a_wrong_configuration_is_a_check(call: Call) -> None:
     assert (check["name"], check["verdict"]) == ("config", "fail")
     assert "url: ftp://h is not allowed" in check["found"]
     assert "REALTIME_RECONNECT_DELAY: 'soon' is not allowed" in check["found"]
+
+
+@pytest.mark.parametrize("token", [lambda: 1 / 0, lambda: threading.Event().wait(0.5)], ids=["fails", "hangs"])
+def test_a_callable_that_gives_nothing_is_the_configuration_too(token: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    config = ClientConfig("ws://localhost:1/ws", token=token, connect_timeout=0.1)
+    assert examine(config, argparse.Namespace(json=True, color="never")) == 2
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert (checks[0]["name"], checks[0]["verdict"]) == ("config", "fail")
 
 
 def test_a_recording(call: Call, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from django.db import connection, connections
 from django.dispatch import Signal
 from django.test import Client, override_settings
 
-from realtime_client import ConnectionState, NewAnomaly, RealtimeClient, StatusChange
+from realtime_client import ConnectionState, NewAnomaly, Notification, RealtimeClient, StatusChange
 from realtime_client.integrations.django import realtime, signals
 from realtime_client.integrations.starting import is_due
 from realtime_client.testing import FakeServer, refuse
@@ -288,6 +288,36 @@ def test_no_database_connection_outlives_the_client(server: FakeServer, configur
     finally:
         kept["CONN_MAX_AGE"] = before
     assert used[0].connection is None
+
+
+def test_no_database_connection_is_kept_once_the_client_has_given_up(configure: Configure) -> None:
+    used: list[str] = []
+    kept: list[bool] = []
+    told = threading.Event()
+
+    def query(notification: Notification, **named: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        used.append(notification.kind)
+
+    def look(notification: Notification) -> None:
+        if notification.kind == "failed":
+            kept.append(connection.connection is not None)
+            told.set()
+
+    signals.notification_made.connect(query)
+    database = connections.settings["default"]
+    database["CONN_MAX_AGE"], before = None, database["CONN_MAX_AGE"]
+    try:
+        with FakeServer(then=[refuse(401)]) as server:
+            configure({"URL": server.url, "GIVE_UP": True})
+            realtime.client.on_notification(look)  # called after the receivers, on the same thread
+            realtime.client.connect(wait=False)
+            assert told.wait(PATIENCE)
+    finally:
+        database["CONN_MAX_AGE"] = before
+    assert used == ["failed"]
+    assert kept == [False]
 
 
 def test_the_app_has_a_label_of_its_own() -> None:

@@ -41,6 +41,11 @@ async def finds_out(request: object) -> bool:
     return False
 
 
+class FindsOut:
+    async def __call__(self, request: object) -> bool:
+        return False
+
+
 CONTEXT = ssl.create_default_context()
 
 
@@ -122,7 +127,10 @@ def test_a_token_file_is_read_for_each_attempt(tmp_path: Path) -> None:
         ({"URL": URL, "EVENTS": {"pong": DeployFinished}}, Kind.VALUE, ["EVENTS", "'pong' is built in"]),
         ({"URL": URL, "HEALTH": "yes"}, Kind.VALUE, ["HEALTH: 'yes'", "True or False"]),
         ({"URL": URL, "METRICS": 1}, Kind.VALUE, ["METRICS: 1", "True or False"]),
-        ({"URL": URL, "DASHBOARD_TEST": "stuff"}, Kind.IMPORT, ["DASHBOARD_TEST", "'stuff'"]),
+        ({"URL": URL, "DASHBOARD_TEST": FindsOut()}, Kind.VALUE, ["DASHBOARD_TEST", "asynchronous"]),
+        ({"URL": URL, "DASHBOARD_TEST": "staf"}, Kind.VALUE, ["DASHBOARD_TEST: 'staf'", "'staff', 'authenticated'"]),
+        ({"URL": URL, "DASHBOARD_TEST": ""}, Kind.VALUE, ["DASHBOARD_TEST: ''", "'staff', 'authenticated'"]),
+        ({"URL": URL, "DASHBOARD_TEST": "no.such"}, Kind.IMPORT, ["DASHBOARD_TEST: 'no.such'", "No module"]),
         ({"URL": URL, "TITLE": ""}, Kind.VALUE, ["TITLE: ''", "text that is not empty"]),
         ({"URL": URL, "MAX_STREAMS": 0}, Kind.VALUE, ["MAX_STREAMS: 0", "a whole number of at least 1"]),
         ({"URL": URL, "url": URL}, Kind.VALUE, ["URL: is given twice"]),
@@ -152,11 +160,25 @@ def test_all_faults_are_told_at_once() -> None:
     assert sorted(fault.kind.name for fault in faults) == ["UNKNOWN", "URL", "VALUE", "VALUE"]
 
 
-@pytest.mark.parametrize("key", ["TOKEN", "HEADERS"])
-def test_no_secret_is_shown(key: str) -> None:
-    _, faults = read({"URL": URL, key: "se\x00cret" if key == "TOKEN" else "Authorization: se-cret"})
+@pytest.mark.parametrize(
+    ("key", "secret"),
+    [
+        ("TOKEN", "se\x00cret"),
+        ("HEADERS", "Authorization: se-cret"),
+        ("HEADERS", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzZWNyZXQifQ.secret"),  # a JWT that looks like a dotted path
+        ("HEADERS", "eyJsecret"),
+        ("HEADERS", "..secret"),
+        ("HEADERS", ".secret"),
+        ("POLLER", "https://user:secret@logs.example/poll"),
+    ],
+)
+def test_no_secret_is_shown(key: str, secret: str) -> None:
+    _, faults = read({"URL": URL, key: secret})
     assert faults
-    assert "cret" not in " ".join(fault.message for fault in faults)
+    message = " ".join(fault.message for fault in faults)
+    assert f"{key}: " in message
+    assert "cret" not in message
+    assert "eyJ" not in message
 
 
 def test_wrong_settings_are_an_error_where_the_feed_is_used(configure: Configure) -> None:
@@ -202,6 +224,12 @@ def test_a_dashboard_for_users_needs_users(test: object, ids: list[str], configu
         ({"URL": "ws://localhost/ws"}, []),
         ({"URL": "ws://[::1]/ws"}, []),
         ({"URL": "ws://10.0.0.1/ws"}, ["W001"]),
+        ({"URL": "redis://reader:s3cret@redis.example/0?stream=s"}, ["W001"]),
+        ({"URL": "redis://redis.example/0?stream=s", "TOKEN": "of-the-environment"}, ["W001"]),
+        ({"URL": "redis://redis.example/0?stream=s"}, []),
+        ({"URL": "redis://:s3cret@localhost/0?stream=s"}, []),
+        ({"URL": "redis://:s3cret@localhost/0?stream=s&also=redis.example"}, ["W001"]),
+        ({"URL": "rediss://reader:s3cret@redis.example/0?stream=s"}, []),
         ({"DASHBOARD": True, "DASHBOARD_TEST": "anyone"}, ["W002"]),
         ({"DASHBOARD": False, "DASHBOARD_TEST": "anyone"}, []),
         ({"TOKEN": "written-here"}, ["W003"]),
@@ -215,8 +243,9 @@ def test_checks_of_a_deployment(
 ) -> None:
     monkeypatch.setenv("FEED_TOKEN", "of-the-environment")
     configure({"URL": URL, **given})
-    found = [message.id for message in found_by_checks(deploy=True)]
-    assert found == [f"realtime_client.{number}" for number in ids]
+    messages = found_by_checks(deploy=True)
+    assert [message.id for message in messages] == [f"realtime_client.{number}" for number in ids]
+    assert "s3cret" not in str(messages)
     assert found_by_checks() == []
 
 

@@ -353,6 +353,29 @@ def test_entries_that_are_gone_or_somebody_elses(relay: Writing, url: str, clien
     assert (stray.verdict, stray.found) == (WARN, "its oldest entry is not as a relay leaves it")
 
 
+@pytest.mark.parametrize(
+    "foreign", [{"seq": "many"}, {"ms": "yesterday"}, {"ms": "9" * 30}, {"seq": "9" * 5000}, {"fence": b"\xff"}]
+)
+def test_a_state_that_is_somebody_elses(
+    foreign: dict[str, Any], relay: Writing, url: str, client: redis.Redis, keys: Keys
+) -> None:
+    publish(relay, 0, 3)
+    client.hset(keys.state, mapping=foreign)
+    checks = examined(url)
+    assert not verdicts(checks)[FAIL]
+    assert (checks["stream"].verdict, checks["stream"].found) == (WARN, "its state is not as a relay leaves it")
+    assert checks["stream"].remedy == "let nobody else use these keys; maxmemory-policy noeviction"
+
+
+def test_a_snapshot_that_is_somebody_elses(relay: Writing, url: str, client: redis.Redis, keys: Keys) -> None:
+    publish(relay, 0, 3)
+    relay.snapshot()
+    client.hset(keys.snapshot, "seq", "many")
+    check = examined(url)["snapshot"]
+    assert (check.verdict, check.found) == (WARN, "its number is not as a relay leaves it")
+    assert check.remedy == "let nobody else use these keys; maxmemory-policy noeviction"
+
+
 def test_in_a_cluster() -> None:
     with RedisServer("--cluster-enabled", "yes") as server, server.client() as client:
         client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))

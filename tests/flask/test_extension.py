@@ -16,7 +16,7 @@ import pytest
 from flask import Flask, current_app
 
 import realtime_client
-from realtime_client import ClientConfig, ConfigError, ConnectionState, RealtimeClient
+from realtime_client import ClientConfig, ConfigError, ConnectionState, RealtimeClient, StatusChange
 from realtime_client.integrations.flask import Realtime
 from realtime_client.testing import FakeServer, refuse
 from tests.client.recording import Record, anomaly
@@ -210,6 +210,30 @@ def test_who_was_closed_is_left_alone(make: Make, server: FakeServer) -> None:
         realtime.client.connect(PATIENCE)
         realtime.client.close()
         assert realtime.client.status.state is ConnectionState.CLOSED
+
+
+def test_who_uses_the_feed_while_it_is_closed_gets_another_client(make: Make, server: FakeServer) -> None:
+    realtime = Realtime()
+    app = make(realtime, REALTIME_METRICS=True, REALTIME_AUTOSTART="off")
+    found: list[RealtimeClient | ValueError] = []
+
+    @realtime.on_status
+    def ask_again(change: StatusChange) -> None:
+        if change.current.state is ConnectionState.CLOSED and not found:
+            try:
+                found.append(realtime.client)
+            except ValueError as error:
+                found.append(error)
+
+    with app.app_context():
+        first = realtime.client
+        first.connect(PATIENCE)
+        realtime.close()
+        assert first.join(PATIENCE)
+        assert found == [realtime.client]
+        assert realtime.client is not first
+        realtime.client.connect(PATIENCE)
+        assert 'state="connected"} 1.0' in app.test_client().get("/realtime/metrics").text
 
 
 def test_a_guard_is_a_function() -> None:

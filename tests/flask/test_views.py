@@ -125,7 +125,7 @@ def test_what_a_guard_may_not_mean_is_an_error_and_lets_nobody_in(path: str, mak
 @pytest.mark.parametrize("path", ["/realtime/", "/realtime/stream"])
 def test_other_sites_are_refused(path: str, make: Make) -> None:
     visitor = make(REALTIME_DASHBOARD=True).test_client()
-    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}, {"Origin": "http://["}):
         answer = visitor.get(path, headers=headers)
         assert answer.status_code == 403
         assert "Access-Control-Allow-Origin" not in answer.headers

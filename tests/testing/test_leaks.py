@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -163,3 +164,11 @@ def test_a_check_without_a_block_is_told() -> None:
     with pytest.warns(RuntimeWarning, match="checks nothing but a with block") as told:
         assert_no_leaked_threads()
     assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("wrong", [{"time_out": 5.0}, {"ignore": "rtc-"}])
+def test_wrong_arguments_are_all_that_is_told(wrong: dict[str, Any]) -> None:
+    # That nothing of __del__ is reported besides is seen by pytest, which makes an error of it.
+    with pytest.raises(TypeError):
+        assert_no_leaked_threads(**wrong)
+    gc.collect()

@@ -32,8 +32,11 @@ def test_this_site_is_admitted(headers: dict[str, str], page: bool) -> None:
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": "http://\u2100.example"},
+        {"Origin": ""},
     ],
-    ids=["other site", "sister site", "frame", "older browser", "sandbox"],
+    ids=["other site", "sister site", "frame", "older browser", "sandbox", "half an address", "odd letters", "nothing"],
 )
 @pytest.mark.parametrize("page", [True, False])
 def test_other_sites_are_refused(headers: dict[str, str], page: bool) -> None:

@@ -11,9 +11,11 @@ from django.apps import AppConfig
 from django.conf import settings as project
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from realtime_client import ClientConfig
 from realtime_client.config import TokenFile
 from realtime_client.hosts import is_this_machine
 from realtime_client.integrations.django.conf import NAME, Kind, Settings, read
+from realtime_client.redis_url import read_redis_url
 
 __all__ = ["check_deployment", "check_settings"]
 
@@ -58,10 +60,10 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[
 def _doubts(settings: Settings) -> Iterator[CheckMessage]:
     client = settings.client
     for key, url in (("URL", client.url), ("POLLING_URL", client.polling_url)):
-        if url is not None and _in_the_clear(url):
+        if (host := _heard_on_the_way_to(url, client)) is not None:
             yield Warning(
-                f"{NAME}: {key}: what goes to {urlsplit(url).hostname} goes in the clear, a token included.",
-                hint="Use wss:// for the stream and https:// for polls.",
+                f"{NAME}: {key}: what goes to {host} goes in the clear, a token included.",
+                hint="Use wss:// for the stream, https:// for polls, and rediss:// for Redis.",
                 id=f"{LABEL}.W001",
             )
     if settings.dashboard and settings.dashboard_test == "anyone":
@@ -87,8 +89,14 @@ def _doubts(settings: Settings) -> Iterator[CheckMessage]:
             )
 
 
-def _in_the_clear(url: str) -> bool:
-    parts = urlsplit(url)
-    if parts.scheme.lower() not in ("ws", "http"):
-        return False
-    return not is_this_machine(parts.hostname or "")
+def _heard_on_the_way_to(url: str | None, client: ClientConfig) -> str | None:
+    """The other machine to which something goes that others should not hear; ``None`` if there is none."""
+    parts = urlsplit(url or "")
+    scheme = parts.scheme.lower()
+    hosts = [parts.hostname or ""]
+    if scheme == "redis":  # within a site often without TLS, and then without credentials
+        redis = read_redis_url(client.url)
+        hosts = [host for host, _ in redis.nodes] if redis.password or client.token else []
+    elif scheme not in ("ws", "http"):
+        return None
+    return next((host for host in hosts if not is_this_machine(host)), None)

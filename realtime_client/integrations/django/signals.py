@@ -82,15 +82,22 @@ def _status(change: StatusChange) -> None:
     if change.previous.state is not change.current.state:
         _send(connection_state_changed, RealtimeClient, change=change)
     if change.current.state in (ConnectionState.CLOSED, ConnectionState.FAILED):
-        connections.close_all()  # this thread's, which CONN_MAX_AGE would keep open though nothing more is called on it
+        _let_go_of_databases()
 
 
 def _notification(notification: Notification) -> None:
     _send(notification_made, RealtimeClient, notification=notification)
+    if notification.kind == "failed":  # which follows the change to FAILED
+        _let_go_of_databases()
 
 
 def _gap(gap: Gap) -> None:
     _send(gap_found, RealtimeClient, gap=gap)
+
+
+def _let_go_of_databases() -> None:
+    """Close this thread's connections, which CONN_MAX_AGE would keep open though nothing more is called on it."""
+    connections.close_all()
 
 
 def _send(signal: Signal, sender: type, **what: Any) -> None:

@@ -246,12 +246,15 @@ class _State:
 
     def close(self) -> None:
         """End the streams and close the client, if there is one."""
-        made, self._made = self._made, {}
+        made = self._made
+        client = made.get("client")
+        if client is not None and self.collector is not None:
+            self.collector.remove(client)  # before anybody can make the next one, which has the same name
+        if self._made is made:
+            self._made = {}
         self.dashboard.end_streams()
-        if (client := made.get("client")) is not None:
+        if client is not None:
             client.close()
-            if self.collector is not None:
-                self.collector.remove(client)
 
 
 def _make_client(config: ClientConfig) -> RealtimeClient:
