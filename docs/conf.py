@@ -59,7 +59,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"realtime_client\.(_core|_runtime|transports|testing|demo|web)\..*"),
     ("py:.*", r"Demand|Match|Guard|realtime_client\.integrations\.gunicorn\.Worker"),
     # Other libraries: see the first.
-    ("py:.*", r"(flask|prometheus_client|opentelemetry)\..*|Flask|ImproperlyConfigured"),
+    ("py:.*", r"(django|flask|prometheus_client|opentelemetry)\..*|Flask|ImproperlyConfigured"),
 ]
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
