@@ -43,7 +43,7 @@ def child_exit(server: object, worker: Worker) -> None:
 
     Without ``PROMETHEUS_MULTIPROC_DIR`` there is nothing to do.
     """
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ:  # both are known to it
         with contextlib.suppress(ImportError):  # then nobody has written anything
             from prometheus_client import multiprocess  # noqa: PLC0415 - an optional library
 

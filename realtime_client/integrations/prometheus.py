@@ -64,7 +64,8 @@ class RealtimeCollector(Collector):
     def __init__(self, *sources: Any, registry: CollectorRegistry | None = REGISTRY) -> None:
         self._sources = Sources(self._changed)
         self._in_files = bool(values.ValueClass._multiprocess)
-        if self._in_files and not os.path.isdir(folder := os.environ.get(FOLDER, "")):
+        folder = os.environ.get(FOLDER) or os.environ.get(FOLDER.lower(), "")  # as prometheus_client also knows it
+        if self._in_files and not os.path.isdir(folder):
             raise ValueError(f"{FOLDER}: {folder!r:.120} is not allowed; allowed: a folder that is there")
         self._writers: dict[int, _Writer] = {}  # by process; filled by setdefault alone, which is atomic
         if registry is not None:

@@ -153,8 +153,9 @@ class Relay:
 
     def _after_fork(self) -> None:
         """In a child process: the parent's relay is not ours, nor its lease, nor a byte on its connections."""
-        self._writer.disown()
-        self._set_up()
+        parents = self._writer
+        self._set_up()  # first: whatever cannot be given back, the child has a token of its own
+        parents.disown()
 
     # Life
 

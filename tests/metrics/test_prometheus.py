@@ -355,6 +355,23 @@ def test_a_folder_that_is_not_there_is_named() -> None:
     )
 
 
+def test_a_folder_may_be_named_in_lower_case(tmp_path: Path) -> None:
+    """As prometheus_client wanted it at first, and accepts it still."""
+    left = tmp_path / "gauge_liveall_7.db"
+    left.touch()
+    code = """
+import types, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # prometheus_client's, of the name
+from realtime_client.integrations.gunicorn import child_exit
+child_exit(None, types.SimpleNamespace(pid=7))
+from realtime_client.integrations.prometheus import RealtimeCollector
+RealtimeCollector(registry=None)
+"""
+    done = run_python(code, prometheus_multiproc_dir=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert not left.exists()
+
+
 def test_an_exposition_is_of_these_sources_alone(server: FakeServer, registry: CollectorRegistry) -> None:
     with RealtimeClient(server.url, name="one") as one, RealtimeClient(server.url, name="two") as two:
         collector = RealtimeCollector(one, registry=registry)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from realtime_client.relay import Relay, RelayMetrics, RelayState
+from realtime_client.relay.writer import StreamWriter
 from realtime_client.testing import FakeServer
 from tests.client.recording import anomaly
 from tests.outages.processes import Child, in_child
@@ -66,3 +67,25 @@ def test_a_relay_of_the_child_is_another_one(server: FakeServer, url: str, make_
     assert relay.metrics().fence == 1
     relay.stop()
     assert child.result() == (True, True, 2)
+
+
+def test_a_child_has_a_relay_of_its_own_also_where_the_connection_cannot_be_given_back(
+    server: FakeServer, url: str, make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(writer: StreamWriter) -> None:
+        raise OSError("no such descriptor")
+
+    relay = make_relay(server.url, url)
+    relay.start()
+    assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
+    monkeypatch.setattr(StreamWriter, "disown", fail)
+
+    def live() -> tuple[RelayState, bool]:
+        before = relay.state
+        relay.start()
+        stood_by = relay.wait_for(RelayState.STANDBY, PATIENCE)
+        relay.stop()
+        return before, stood_by
+
+    assert in_child(live) == (RelayState.STOPPED, True)
+    assert (relay.state, relay.metrics().fence) == (RelayState.ACTIVE, 1)
