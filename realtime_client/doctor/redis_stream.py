@@ -190,7 +190,9 @@ class RedisStream:
             return Finding("there are no entries yet")
         if self._oldest is None or not self._state:
             what = "its entries are" if not raw else "its state is" if not self._state else "its oldest entry is"
-            return _of_others(what)
+            cause = "somebody else has deleted or written there, or Redis evicts keys"
+            remedy = "let nobody else use these keys; maxmemory-policy noeviction"
+            return Finding(f"{what} not as a relay leaves it", Verdict.WARN, cause, remedy)
         count = self._state["seq"] - self._oldest.seq + 1
         found = f"{count:,} entries up to number {self._state['seq']:,}"
         return Finding(found if self._quiet is None else f"{found}, the newest {_ago(self._quiet)} old")
@@ -205,27 +207,27 @@ class RedisStream:
 
     def _look_at_snapshot(self) -> Finding:
         try:
-            answer = self._ask("HMGET", self._keys.snapshot, "epoch", "seq", "store")
+            answer = self._ask("HMGET", self._keys.snapshot, "epoch", "seq", "fence", "store")
         except Refused as refused:
             return _of_refusal(refused)
         if None in answer:
             cause = "somebody has deleted it, or Redis evicts keys"
             remedy = "maxmemory-policy noeviction; the relay writes it again after so many entries, and at its end"
             return Finding("there is none: a new client reads the whole stream", Verdict.WARN, cause, remedy)
-        epoch, number, store = answer
+        epoch, number, fence, store = answer
         try:
-            seq = int(number)
+            seq, _ = int(number), int(fence)
         except ValueError:
-            return _of_others("its number is")
+            cause, remedy = "somebody else has written there", "delete that key; let nobody else use it"
+            found = "a number in it is none"
+            return Finding(f"it is none: {found}", Verdict.FAIL, cause, remedy, MalformedMessage(found))
         behind = self._state.get("seq", seq) - seq
         found = f"{len(store) / 1000:,.1f} kB, of number {seq:,}, {behind:,} entries before the newest"
         try:
             picture = decode_picture(store, Codec(), received_at=datetime.now(UTC))
         except MalformedMessage as error:
-            cause = "a relay of another version has written it"
-            return Finding(
-                f"it is none: {error}", Verdict.FAIL, cause, "let relays and clients be of one version", error
-            )
+            cause, remedy = "a relay of another version has written it", "let relays and clients be of one version"
+            return Finding(f"it is none: {error}", Verdict.FAIL, cause, remedy, error)
         if self._epoch is not None and epoch != self._epoch:
             cause = "Redis has lost something, and the relay has begun anew meanwhile"
             return Finding(f"{found}; of another history", Verdict.WARN, cause, "it passes with the next snapshot")
@@ -299,12 +301,6 @@ def _state_of(numbers: Sequence[bytes | None]) -> dict[str, int]:
     except (ValueError, OverflowError):
         return {}
     return state
-
-
-def _of_others(what: str) -> Finding:
-    cause = "somebody else has deleted or written there, or Redis evicts keys"
-    remedy = "let nobody else use these keys; maxmemory-policy noeviction"
-    return Finding(f"{what} not as a relay leaves it", Verdict.WARN, cause, remedy)
 
 
 def _of_refusal(refused: Refused) -> Finding:

@@ -131,7 +131,7 @@ class RedisLink:
             return
         self._since = memory.heard_at or datetime.now(UTC)
         if self._place.id == NOWHERE or self._holds(self._place.id):
-            self._target = int(self._ask("HGET", self._wire.keys.state, "seq") or 0)
+            self._target = _whole(self._ask("HGET", self._wire.keys.state, "seq") or b"0", "state of the stream")
             caught_up = self._place.seq >= self._target
             self._hand_out(Received([], 0, b"", gap=self._gap(complete=True) if caught_up else None))
             return
@@ -274,7 +274,8 @@ class RedisLink:
         epoch, seq, fence, entry_id, store = answer
         if None in answer:
             return None
-        return _Snapshot(Place(epoch, int(seq), int(fence), entry_id, entry_id), store)
+        number, term = _whole(seq, "snapshot"), _whole(fence, "snapshot")
+        return _Snapshot(Place(epoch, number, term, entry_id, entry_id), store)
 
     def _ask(self, *command: Any) -> Any:
         return self._wire.ask(*command, timeout=self._patience)
@@ -306,6 +307,18 @@ class RedisLink:
     def lingering(self) -> str | None:
         """See `Link.lingering`."""
         return self._wire.lingering
+
+
+def _whole(number: bytes, of: str) -> int:
+    """A number that a relay has written.
+
+    Raises:
+        ConnectionLost: Somebody else has written something else there.
+    """
+    try:
+        return int(number)
+    except ValueError:
+        raise ConnectionLost(f"the {of} could not be understood: a number in it is none") from None
 
 
 def _read_gap(body: bytes) -> Gap | None:

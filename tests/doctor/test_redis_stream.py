@@ -12,7 +12,7 @@ import pytest
 import redis
 import trustme
 
-from realtime_client import AuthenticationError, ConfigError, ConnectTimeout
+from realtime_client import AuthenticationError, ConfigError, ConnectTimeout, MalformedMessage
 from realtime_client._core.relay_stream import Keys
 from realtime_client.doctor import redis_stream
 from realtime_client.testing import FakeServer, stall
@@ -354,26 +354,30 @@ def test_entries_that_are_gone_or_somebody_elses(relay: Writing, url: str, clien
 
 
 @pytest.mark.parametrize(
-    "foreign", [{"seq": "many"}, {"ms": "yesterday"}, {"ms": "9" * 30}, {"seq": "9" * 5000}, {"fence": b"\xff"}]
+    ("field", "foreign"),
+    [("seq", "many"), ("ms", "yesterday"), ("ms", "9" * 30), ("seq", "9" * 5000), ("fence", b"\xff")],
 )
 def test_a_state_that_is_somebody_elses(
-    foreign: dict[str, Any], relay: Writing, url: str, client: redis.Redis, keys: Keys
+    field: str, foreign: str | bytes, relay: Writing, url: str, client: redis.Redis
 ) -> None:
     publish(relay, 0, 3)
-    client.hset(keys.state, mapping=foreign)
+    client.hset(relay.writer._keys.state, field, foreign)
     checks = examined(url)
     assert not verdicts(checks)[FAIL]
     assert (checks["stream"].verdict, checks["stream"].found) == (WARN, "its state is not as a relay leaves it")
     assert checks["stream"].remedy == "let nobody else use these keys; maxmemory-policy noeviction"
 
 
-def test_a_snapshot_that_is_somebody_elses(relay: Writing, url: str, client: redis.Redis, keys: Keys) -> None:
+@pytest.mark.parametrize("field", ["seq", "fence"])
+def test_a_snapshot_that_is_somebody_elses(
+    field: str, relay: Writing, url: str, client: redis.Redis, keys: Keys
+) -> None:
     publish(relay, 0, 3)
     relay.snapshot()
-    client.hset(keys.snapshot, "seq", "many")
-    check = examined(url)["snapshot"]
-    assert (check.verdict, check.found) == (WARN, "its number is not as a relay leaves it")
-    assert check.remedy == "let nobody else use these keys; maxmemory-policy noeviction"
+    client.hset(keys.snapshot, field, "many")
+    check = examined(url)["snapshot"]  # without which no new client connects
+    assert (check.verdict, check.found) == (FAIL, "it is none: a number in it is none")
+    assert isinstance(check.error, MalformedMessage)
 
 
 def test_in_a_cluster() -> None:

@@ -243,11 +243,18 @@ def test_malformed_entries_end_nothing(relay: Writing, url: str, redis_server: R
         assert reader.client.status.state is ConnectionState.CONNECTED
 
 
+@pytest.mark.parametrize("wrong", [{"store": "{nonsense"}, {"seq": "many"}, {"fence": b"\xff"}], ids=str)
 def test_a_snapshot_that_cannot_be_understood_is_no_connection(
-    url: str, redis_server: RedisServer, stream: str, make: Make
+    *,
+    wrong: dict[str, str | bytes],
+    url: str,
+    redis_server: RedisServer,
+    stream: str,
+    make: Make,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with redis_server.client() as client:
-        bad = {"epoch": "e", "seq": 1, "fence": 1, "id": "1-1", "store": "{nonsense"}
+        bad = {"epoch": "e", "seq": 1, "fence": 1, "id": "1-1", "store": "{}", **wrong}
         client.hset(f"realtime:{{{stream}}}:snapshot", mapping=bad)
         told = Record()
         reader = make(url, **QUICK, max_reconnect_attempts=1)
@@ -256,6 +263,7 @@ def test_a_snapshot_that_cannot_be_understood_is_no_connection(
         told.wait_until(lambda items: any("could not be understood" in item.message for item in items))
         client.delete(f"realtime:{{{stream}}}:snapshot")
         reader.connect(PATIENCE)
+    assert "unexpected error" not in caplog.text
 
 
 def test_the_store_says_that_no_relay_lives(relay: Writing, url: str, redis_server: RedisServer) -> None:
