@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -30,14 +31,14 @@ def admin(redis_server: RedisServer) -> Iterator[redis.Redis]:
         assert [(entry["username"], entry["object"]) for entry in client.acl_log()] == []
 
 
-def url_for(user: str, rights: list[str], admin: redis.Redis, server: RedisServer, stream: str) -> str:
+def url_for(user: str, rights: list[str], admin: Any, server: RedisServer, stream: str) -> str:
     given = [right.replace("NAME", stream) for right in rights]
     admin.execute_command("ACL", "SETUSER", user, "reset", "on", ">sesame", *given)
     return server.url(stream).replace("//", f"//{user}:sesame@")
 
 
 def test_a_relay_and_its_readers_need_no_others(
-    server: FakeServer, redis_server: RedisServer, admin: redis.Redis, stream: str, make_relay: MakeRelay
+    server: FakeServer, redis_server: RedisServer, admin: Any, stream: str, make_relay: MakeRelay
 ) -> None:
     reading = url_for("reader", READER, admin, redis_server, stream)
     writing = url_for("relay", READER + BESIDES, admin, redis_server, stream)
@@ -71,7 +72,7 @@ def test_every_command_of_the_scripts_is_among_them() -> None:
 
 
 def test_a_right_that_is_missing_does_not_double_what_is_appended(
-    server: FakeServer, redis_server: RedisServer, admin: redis.Redis, stream: str, make_relay: MakeRelay
+    server: FakeServer, redis_server: RedisServer, admin: Any, stream: str, make_relay: MakeRelay
 ) -> None:
     """Without the right to trim: the last thing done to a batch is refused, and the relay looks what became of it."""
     rights = [right for right in READER + BESIDES if right != "+xtrim"]
