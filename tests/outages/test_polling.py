@@ -208,14 +208,17 @@ def test_failing_polls_are_spaced_out_and_a_good_one_ends_that(
 ) -> None:
     network.refuse(times=None)
     asked = Asked(clock, *[OSError("down")] * 6, {}, {})
-    client = make(link_factory=network, clock=clock, poller=asked, polling_interval=5, **DECLARED_AT_ONCE)
+    client, changes = (
+        make(link_factory=network, clock=clock, poller=asked, polling_interval=5, **DECLARED_AT_ONCE),
+        Record(),
+    )
+    client.on_status(changes)
     client.connect(wait=False)
     asked.record.wait_for(1)
     assert source(client) is Transport.NONE  # nothing comes from polls that fail
     pass_time(clock, 200)
     assert asked.record.items == [0, 5, 15, 35, 75, 135, 195, 200]
-    # The reconnect thread is told of a poll when that is over; until it wakes up it counts as one that waits.
-    client.store.wait_for(lambda _: source(client) is Transport.POLLING)
+    changes.wait_until(lambda seen: seen[-1].current.transport is Transport.POLLING)
 
 
 @pytest.mark.parametrize("status", [429, 503])
