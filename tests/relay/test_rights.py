@@ -25,7 +25,7 @@ READER, BESIDES = (span.split() for span in re.findall("`([^`]+)`", PAGE.partiti
 def admin(redis_server: RedisServer) -> Iterator[redis.Redis]:
     """Two users, and at the end Redis is asked what it refused them."""
     with redis_server.client(decode_responses=True) as client:
-        client.execute_command("ACL", "LOG", "RESET")
+        client.acl_log_reset()
         yield client
         client.execute_command("ACL", "DELUSER", "reader", "relay")
         assert [(entry["username"], entry["object"]) for entry in client.acl_log()] == []
@@ -33,7 +33,7 @@ def admin(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 def url_for(user: str, rights: list[str], admin: Any, server: RedisServer, stream: str) -> str:
     given = [right.replace("NAME", stream) for right in rights]
-    admin.execute_command("ACL", "SETUSER", user, "reset", "on", ">sesame", *given)
+    admin.execute_command("ACL", "SETUSER", user, "reset", "on", ">sesame", *given)  # type: ignore[no-untyped-call]
     return server.url(stream).replace("//", f"//{user}:sesame@")
 
 
@@ -88,4 +88,4 @@ def test_a_right_that_is_missing_does_not_double_what_is_appended(
         assert reader.gaps == []
     relay.stop()
     assert {entry["object"] for entry in admin.acl_log()} == {"xtrim"}
-    admin.execute_command("ACL", "LOG", "RESET")
+    admin.acl_log_reset()
