@@ -249,6 +249,10 @@ class RedisLink:
         if verdict is Verdict.STALE:
             self._place = place._replace(read_to=entry.id)
             return True
+        if snapshot is None and entry.seq <= place.seq and not self._holds(entry.id):
+            # A new history, whose relay wrote a snapshot first: Redis has lost them both since we read. To take the
+            # rest would be to tell again what we had; what has come instead is read next.
+            return False
         self._since = self._since or self._memory.heard_at or datetime.now(UTC)
         self._place = place._replace(seq=entry.seq - 1, fence=entry.fence)
         self._hand_out(Received([], 0, gap=self._gap(complete=False)))

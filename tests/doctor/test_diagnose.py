@@ -42,12 +42,34 @@ from realtime_client.testing import (
     send_raw,
     stall,
 )
+from tests.client.recording import PATIENCE
 from tests.doctor.examining import FAIL, OK, SKIP, WARN, BriefServer, Checks, examined, verdicts
 from tests.doctor.examining import failed as the_failed
 from tests.transports.proxying import ConnectProxy
 
 GREETING = {"type": "connection_established"}
 STEPS = ["config", "dns", "proxy", "tcp", "tls", "upgrade", "greeting", "heartbeat", "polling", "clock"]
+
+
+class Hanging:
+    """A callable that does not answer until the block ends; by then the threads that called it have ended, too."""
+
+    def __init__(self) -> None:
+        self._released = threading.Event()
+        self._callers: list[threading.Thread] = []
+
+    def __call__(self, *_: object, **__: object) -> Any:
+        self._callers.append(threading.current_thread())
+        assert self._released.wait(PATIENCE)
+        return ""
+
+    def __enter__(self) -> Hanging:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._released.set()
+        for caller in self._callers:
+            caller.join(PATIENCE)
 
 
 def failed(checks: Checks) -> Check:
@@ -137,11 +159,8 @@ def test_a_token_callable_that_gives_none(token: Callable[[], Any], words: str) 
 
 
 def test_a_token_callable_that_hangs() -> None:
-    never = threading.Event()
-    try:
-        check = failed(examined("ws://localhost:1/", token=lambda: str(never.wait(60)), connect_timeout=0.2))
-    finally:
-        never.set()
+    with Hanging() as token:
+        check = failed(examined("ws://localhost:1/", token=token, connect_timeout=0.2))
     assert (check.name, check.found) == ("config", "no answer in time")
     assert isinstance(check.error, ConnectTimeout)
 
@@ -158,12 +177,9 @@ def test_an_unknown_name() -> None:
 
 
 def test_a_name_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    never = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: never.wait(60))
-    try:
+    with Hanging() as look_up:
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
         check = failed(examined("ws://feed.example.com/ws", connect_timeout=0.2))
-    finally:
-        never.set()
     assert (check.name, check.found) == ("dns", "no answer in time")
 
 

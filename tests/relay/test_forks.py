@@ -16,6 +16,9 @@ from tests.relay.servers import PATIENCE
 
 MakeRelay = Callable[..., Relay]
 
+LONG = 10.0
+"""Seconds of a lease that does not run out while other programs have the processor."""
+
 
 @pytest.mark.parametrize("state", [RelayState.ACTIVE, RelayState.STANDBY])
 def test_a_child_has_a_relay_that_was_never_started(
@@ -47,7 +50,7 @@ def test_a_child_has_a_relay_that_was_never_started(
 
 def test_a_relay_of_the_child_is_another_one(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
     """With the parent's token it would have the parent's lease."""
-    relay = make_relay(server.url, url)
+    relay = make_relay(server.url, url, lease=LONG)
     relay.start()
     assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
     server.wait_for_connection()
@@ -61,12 +64,15 @@ def test_a_relay_of_the_child_is_another_one(server: FakeServer, url: str, make_
         return stood_by, took_over, fence
 
     child = Child(live)
-    server.send(anomaly(1))
-    with Reader(url) as reader:
-        reader.wait_for_number(1)
-    assert relay.metrics().fence == 1
-    relay.stop()
-    assert child.result() == (True, True, 2)
+    try:
+        server.send(anomaly(1))
+        with Reader(url) as reader:
+            reader.wait_for_number(1)
+        assert relay.metrics().fence == 1
+    finally:
+        relay.stop()
+        result = child.result()
+    assert result == (True, True, 2)
 
 
 def test_a_child_has_a_relay_of_its_own_also_where_the_connection_cannot_be_given_back(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from realtime_client import (
     Transport,
 )
 from realtime_client.testing import FakeServer
+from realtime_client.transports.redis import RedisLink
 from tests.client.conftest import Make
 from tests.client.recording import FIRST_FAILURE, QUICK, Record, Stopwatch, numbers
 from tests.faults.proxy import BOTH, FaultProxy, Toxics
@@ -36,6 +38,14 @@ def anomaly(number: int) -> dict[str, Any]:
 
 def publish(relay: Writing, first: int, last: int) -> None:
     relay.append(decode([anomaly(number) for number in range(first, last)]))
+
+
+def begin_anew(relay: Writing, url: str, epoch: bytes) -> None:
+    """As a relay does that remembers nothing, in a Redis that does not either."""
+    relay.writer.disconnect()
+    relay.__init__(url)  # type: ignore[misc]
+    relay.ledger.epoch = epoch
+    relay.snapshot(begins=True)
 
 
 @pytest.fixture
@@ -181,10 +191,7 @@ def test_all_data_is_flushed_under_a_connected_reader(relay: Writing, url: str, 
         publish(relay, 0, 3)
         reader.wait_for_number(2)
         client.flushall()
-        relay.writer.disconnect()
-        relay.__init__(url)  # type: ignore[misc]
-        relay.ledger.epoch = b"another"
-        relay.snapshot(begins=True)
+        begin_anew(relay, url, b"another")
         publish(relay, 10, 12)
         reader.wait_for_number(11)
         assert [gap.complete for gap in reader.gaps] == [False]
@@ -201,16 +208,44 @@ def test_a_relay_without_memory_tells_again_what_redis_has_lost(
         reader.wait_for_number(4)
         for first in (0, 2):  # and it loses it once more, before all was told again
             client.flushall()
-            relay.writer.disconnect()
-            relay.__init__(url)  # type: ignore[misc]
-            relay.ledger.epoch = b"another, from %d on" % first
-            relay.snapshot(begins=True)
+            begin_anew(relay, url, b"another, from %d on" % first)
             publish(relay, first, 4)
         publish(relay, 4, 7)
         reader.wait_for_number(6)
         assert numbers(reader.events) == [0, 1, 2, 3, 4, 5, 6]
         assert reader.gaps
         assert not any(gap.complete for gap in reader.gaps)
+        assert reader.client.store.stats == relay.ledger.store.stats
+
+
+def test_redis_loses_all_once_more_before_the_reader_has_seen_the_snapshot(
+    relay: Writing, url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader holds entries of a history that is over; it had their logs."""
+    asked, look = threading.Event(), RedisLink._read_snapshot
+
+    with Reader(url) as reader, redis_server.client() as client:
+
+        def lose_and_look(link: RedisLink) -> Any:
+            if asked.is_set():
+                return look(link)
+            client.flushall()
+            found = look(link)
+            asked.set()
+            return found
+
+        publish(relay, 0, 5)
+        reader.wait_for_number(4)
+        monkeypatch.setattr(RedisLink, "_read_snapshot", lose_and_look)
+        client.flushall()
+        begin_anew(relay, url, b"another")
+        publish(relay, 0, 4)
+        assert asked.wait(PATIENCE)
+        begin_anew(relay, url, b"yet another")
+        publish(relay, 2, 7)
+        reader.wait_for_number(6)
+        assert numbers(reader.events) == [0, 1, 2, 3, 4, 5, 6]
+        assert [gap.complete for gap in reader.gaps] == [False]
         assert reader.client.store.stats == relay.ledger.store.stats
 
 
