@@ -33,7 +33,7 @@ def admin(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 def url_for(user: str, rights: list[str], admin: Any, server: RedisServer, stream: str) -> str:
     given = [right.replace("NAME", stream) for right in rights]
-    admin.execute_command("ACL", "SETUSER", user, "reset", "on", ">sesame", *given)  # type: ignore[no-untyped-call]
+    admin.execute_command("ACL", "SETUSER", user, "reset", "on", ">sesame", *given)
     return server.url(stream).replace("//", f"//{user}:sesame@")
 
 
