@@ -301,6 +301,24 @@ def test_a_snapshot_that_cannot_be_understood_is_no_connection(
     assert "unexpected error" not in caplog.text
 
 
+def test_a_state_that_cannot_be_understood_is_no_connection(
+    relay: Writing, url: str, redis_server: RedisServer, stream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    state, told = f"realtime:{{{stream}}}:state", Record()
+    with Reader(url) as reader, redis_server.client() as client:
+        publish(relay, 0, 2)
+        reader.wait_for_number(1)
+        reader.client.on_status(told)
+        client.hset(state, "seq", "many")
+        reader.client.reconnect(wait=False)
+        told.wait_until(lambda items: any("could not be understood" in str(i.current.last_error) for i in items))
+        client.hset(state, "seq", 2)
+        reader.client.connect(PATIENCE)
+        publish(relay, 2, 3)
+        reader.wait_for_number(2)
+    assert "unexpected error" not in caplog.text
+
+
 def test_the_store_says_that_no_relay_lives(relay: Writing, url: str, redis_server: RedisServer) -> None:
     with Reader(url, heartbeat_interval=0.1) as reader:
         publish(relay, 0, 1)
