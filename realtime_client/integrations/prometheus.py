@@ -84,8 +84,9 @@ class RealtimeCollector(Collector):
     def remove(self, source: Any) -> None:
         """Export it no longer. What was counted of it under ``PROMETHEUS_MULTIPROC_DIR`` stays counted."""
         last = self._sources.remove(source)
-        if (writer := self._writers.get(os.getpid())) is not None:
-            writer.bid_farewell(last)
+        # Before its dispatcher has told of its first change there is no writer, but there may be figures.
+        if self._in_files and any(value for _, measure, _, value in _figures(last) if measure.kind is Kind.COUNTER):
+            self._writer().bid_farewell(last)
 
     def collect(self) -> Iterable[Metric]:
         """What Prometheus asks for at a scrape; on the thread that answers it."""
@@ -126,12 +127,15 @@ class RealtimeCollector(Collector):
 
     def _changed(self) -> None:
         if self._in_files:
-            pid = os.getpid()
-            new = _Writer(self._sources)
-            writer = self._writers.setdefault(pid, new)
-            if writer is new:
-                writer.start()
-            writer.wake()
+            self._writer().wake()
+
+    def _writer(self) -> _Writer:
+        """That of this process; it is there once there is something to write."""
+        new = _Writer(self._sources)
+        writer = self._writers.setdefault(os.getpid(), new)
+        if writer is new:
+            writer.start()
+        return writer
 
 
 class _Files(Collector):

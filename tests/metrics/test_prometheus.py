@@ -341,6 +341,17 @@ def test_what_a_short_life_counted_is_written_at_its_end(end: str, folder: Path,
     assert connected == (1 if not end else 0)  # whoever ends without a word is marked as dead by its parent
 
 
+def test_who_is_removed_before_its_callbacks_heard_of_anything_is_written(folder: Path, server: FakeServer) -> None:
+    server.then = [accept(), send(anomaly(1)), send(anomaly(2))]
+    busy = "gate = threading.Event()\nclient.on_status(lambda _: gate.wait(20))\n"
+    code = LIFE.replace("collector = ", busy + "collector = ", 1)
+    done = run_python(code.format(url=server.url, end="collector.remove(client); gate.set()"))
+    assert done.returncode == 0, done.stderr
+    found = in_files(folder / "metrics")
+    assert value(found, "realtime_client_connections_total", client="short") == 1
+    assert value(found, "realtime_client_received_events_total", client="short") == 2
+
+
 def test_without_the_library_the_error_says_what_to_install() -> None:
     code = "import sys; sys.modules['prometheus_client'] = None\nimport realtime_client.integrations.prometheus"
     assert "pip install 'realtime-client[prometheus]'" in run_python(code).stderr

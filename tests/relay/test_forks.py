@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -55,21 +56,27 @@ def test_a_relay_of_the_child_is_another_one(server: FakeServer, url: str, make_
     assert relay.wait_for(RelayState.ACTIVE, PATIENCE)
     server.wait_for_connection()
 
+    told, tells = os.pipe()
+
     def live() -> tuple[bool, bool, int]:
         relay.start()
         stood_by = relay.wait_for(RelayState.STANDBY, PATIENCE)
+        os.write(tells, b"it stands by")
         took_over = relay.wait_for(RelayState.ACTIVE, PATIENCE)
         fence = relay.metrics().fence
         relay.stop()
         return stood_by, took_over, fence
 
     child = Child(live)
+    os.close(tells)
     try:
         server.send(anomaly(1))
         with Reader(url) as reader:
             reader.wait_for_number(1)
+        assert os.read(told, 100) == b"it stands by"
         assert relay.metrics().fence == 1
     finally:
+        os.close(told)
         relay.stop()
         result = child.result()
     assert result == (True, True, 2)
