@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -64,18 +64,8 @@ class PageServer:
         Raises:
             OSError: The address cannot be listened on.
         """
-        dashboard, title = self._dashboard, self._title
-
-        class Visit(_Visit):
-            """One request to this server."""
-
-            def answer(self) -> None:
-                """See `_Visit.answer`."""
-                self.route(dashboard, title, names)
-
-        server = _Server((HOST, self._port), Visit)
-        self._server, self._port = server, server.server_address[1]
-        names = [f"{name}:{self._port}" for name in NAMES]
+        server = self._server = _Server(self._port, self._dashboard, self._title)
+        self._port = server.server_port
         self._client.connect(wait=False)
         self._thread = threading.Thread(target=server.serve_forever, name="demo-page", daemon=True)
         self._thread.start()
@@ -102,6 +92,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # a visitor who does not read must not delay the end
 
+    def __init__(self, port: int, dashboard: Dashboard, title: str) -> None:
+        super().__init__((HOST, port), _Visit)
+        self.dashboard = dashboard
+        self.title = title
+        self.names = [f"{name}:{self.server_port}" for name in NAMES]
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A visitor has left, or said nonsense."""
         log.debug("a visit to the page ended early", exc_info=True)
@@ -110,32 +106,25 @@ class _Server(ThreadingHTTPServer):
 class _Visit(BaseHTTPRequestHandler):
     """One request."""
 
+    server: _Server
     timeout = STALLED_SECONDS
     server_version = "realtime-client"
     sys_version = ""
 
-    def answer(self) -> None:
-        """Answer the request."""
-        raise NotImplementedError
-
     def do_GET(self) -> None:
-        """GET."""
-        self.answer()
-
-    def route(self, dashboard: Dashboard, title: str, names: Sequence[str]) -> None:
         """Find what is asked for."""
         address = urlsplit(self.path)
         host = self.headers.get("Host", "")
         # Another site's name may be made to lead to this machine; its pages then ask for that name, and get nothing.
-        if host not in names:
+        if host not in self.server.names:
             self.send_error(HTTPStatus.FORBIDDEN, "Only this machine is served")
         elif from_elsewhere(self.headers, host, page=address.path == "/"):
             self.send_error(HTTPStatus.FORBIDDEN, "Asked for by another site")
         elif address.path == "/":
             urls = {name: FILES_PATH + name for name in FILES}
-            self._send(page(title=title, stream_url="/stream", file_urls=urls), PAGE_HEADERS)
+            self._send(page(title=self.server.title, stream_url="/stream", file_urls=urls), PAGE_HEADERS)
         elif address.path == "/stream":
-            self._stream(dashboard, parse_qs(address.query).get("last_event_id"))
+            self._stream(parse_qs(address.query).get("last_event_id"))
         elif address.path.removeprefix(FILES_PATH) in FILES and address.path.startswith(FILES_PATH):
             file = static_file(address.path.removeprefix(FILES_PATH))
             self._send(file.body, {**FILE_HEADERS, "Content-Type": file.media_type})
@@ -145,9 +134,9 @@ class _Visit(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: what is said on the terminal is the feed."""
 
-    def _stream(self, dashboard: Dashboard, query: list[str] | None) -> None:
+    def _stream(self, query: list[str] | None) -> None:
         last_event_id = self.headers.get("Last-Event-ID") or (query[0] if query else None)
-        stream = dashboard.stream(last_event_id)
+        stream = self.server.dashboard.stream(last_event_id)
         try:
             self._begin(STREAM_HEADERS)
             for chunk in stream:
