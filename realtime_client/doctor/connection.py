@@ -65,10 +65,7 @@ class Connection:
         """The steps, in their order."""
         return (
             Step("config", self._look_at_config),
-            Step("dns", self._route.look_up, needs="config"),
-            Step("proxy", self._route.choose_proxy, needs="dns"),
-            Step("tcp", self._route.connect, needs="proxy"),
-            Step("tls", self._route.secure, needs="tcp"),
+            *self._route.steps(),
             Step("upgrade", self._upgrade, needs="tls"),
             Step("greeting", self._await_greeting, needs="upgrade"),
             Step("heartbeat", self._beat, needs="greeting"),

@@ -82,10 +82,7 @@ class RedisStream:
         """The steps, in their order."""
         return (
             Step("config", self._look_at_config),
-            Step("dns", self._route.look_up, needs="config"),
-            Step("proxy", self._route.choose_proxy, needs="dns"),
-            Step("tcp", self._route.connect, needs="proxy"),
-            Step("tls", self._route.secure, needs="tcp"),
+            *self._route.steps(),
             Step("login", self._log_in, needs="tls"),
             Step("ping", self._ping, needs="login"),
             Step("stream", self._look_at_stream, needs="ping"),

@@ -13,7 +13,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from realtime_client.config import ClientConfig
-from realtime_client.doctor.checks import Finding, Verdict
+from realtime_client.doctor.checks import Finding, Step, Verdict
 from realtime_client.errors import ConnectError, ConnectTimeout
 from realtime_client.transports.dialing import Dial
 from realtime_client.transports.errands import Abandoned, Errands, Raised
@@ -63,6 +63,15 @@ class Route:
         assert self.dial is not None
         assert self.dial.sock is not None
         return self.dial.sock
+
+    def steps(self) -> tuple[Step, ...]:
+        """The steps, in their order, behind one called config."""
+        return (
+            Step("dns", self.look_up, needs="config"),
+            Step("proxy", self.choose_proxy, needs="dns"),
+            Step("tcp", self.connect, needs="proxy"),
+            Step("tls", self.secure, needs="tcp"),
+        )
 
     def leave(self) -> None:
         """Close what is open."""
