@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -47,6 +47,7 @@ WATCHERS = "watchers"
 FURTHER_LIMIT = 1_000
 """How many further figures are kept; beyond that, those that a server invented first go first."""
 Selector = Callable[["DashboardSnapshot"], Any]
+_Key = TypeVar("_Key", bound=Hashable)
 Entry = tuple[datetime, int, LogEntry]
 """A kept log behind what orders it: its time, and its arrival, which is unique, so that logs are never compared."""
 
@@ -168,7 +169,7 @@ class DashboardStore:
         # Whether they stand in their order, oldest first, as they come from most feeds: then nothing need be sorted.
         self._in_order = True
         self._last_at: datetime | None = None  # the time of the last one in order
-        self._seen: OrderedDict[Hashable, None] = OrderedDict()  # log ids
+        self._seen: OrderedDict[str, None] = OrderedDict()  # log ids
         self._seen_others: OrderedDict[Hashable, None] = OrderedDict()  # what stands for the id of the rest
         # What polls have delivered and the stream has not repeated: its first repetition is not delivered again.
         self._polled: OrderedDict[Hashable, None] = OrderedDict()
@@ -432,7 +433,7 @@ class DashboardStore:
                 stats=FrozenMapping({**self._further, **self._figures}),
                 logs=tuple((at, log) for at, _, log in self._recent.values()),
                 alerts=tuple(self._alerts),
-                seen=tuple(str(log_id) for log_id in self._seen),
+                seen=tuple(self._seen),
             )
 
     def restore(self, picture: Picture, *, received_at: datetime, transport: Transport) -> list[Event]:
@@ -532,7 +533,7 @@ class DashboardStore:
         self._watchers.remove(subscription)
         self._watches.pop(subscription, None)
 
-    def _remember(self, key: Hashable, seen: OrderedDict[Hashable, None]) -> bool:
+    def _remember(self, key: _Key, seen: OrderedDict[_Key, None]) -> bool:
         """Whether an id (or what stands for one) is new within the window."""
         if key in seen:
             seen.move_to_end(key)

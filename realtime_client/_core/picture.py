@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from realtime_client._core.codec import Codec
+from realtime_client._core.wire_json import encode_value, log_fields
 from realtime_client.errors import MalformedMessage
 from realtime_client.events import EMPTY, LogEntry, Origin, StatsUpdate, SystemAlert, wire_value
 
@@ -32,14 +33,11 @@ class Picture:
     seen: tuple[str, ...] = ()
 
 
-def encode_picture(picture: Picture) -> dict[str, Any]:
-    """The picture as JSON-ready data."""
-    return {
-        "stats": wire_value(picture.stats),
-        "logs": [[wire_value(at), log.to_dict()] for at, log in picture.logs],
-        "alerts": [{**alert.data_to_dict(), "timestamp": wire_value(alert.timestamp)} for alert in picture.alerts],
-        "seen": list(picture.seen),
-    }
+def encode_picture(picture: Picture) -> bytes:
+    """The picture as JSON."""
+    alerts = [{**alert.data_to_dict(), "timestamp": alert.timestamp} for alert in picture.alerts]
+    logs = [[at, log_fields(log)] for at, log in picture.logs]
+    return encode_value({"stats": wire_value(picture.stats), "logs": logs, "alerts": alerts, "seen": picture.seen})
 
 
 def decode_picture(text: str | bytes, codec: Codec, *, received_at: datetime) -> Picture:

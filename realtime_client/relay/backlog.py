@@ -32,7 +32,7 @@ class Backlog(Generic[T]):
         self._awaited = 0  # with how many items whoever takes wants to be woken
         self._open = True
         self._nudged = False
-        self.high_water: int = 0
+        self._high_water = 0  # when something was last taken
 
     def put(self, item: T) -> None:
         """Add an item; waits while there is no room. After `close` the item is dropped."""
@@ -44,7 +44,6 @@ class Backlog(Generic[T]):
             if not self._items:
                 self._first_at = self._clock.monotonic()
             self._items.append(item)
-            self.high_water = max(self.high_water, len(self._items))
             if len(self._items) == self._awaited:
                 self._changed.notify_all()
 
@@ -59,6 +58,7 @@ class Backlog(Generic[T]):
             if self._items:
                 self._wait_for(min(most, self._limit), min(deadline, self._first_at + self._linger))
             self._nudged = False
+            self._high_water = max(self._high_water, len(self._items))
             was_full = len(self._items) >= self._limit
             taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
             if was_full:
@@ -82,6 +82,12 @@ class Backlog(Generic[T]):
         with self._changed:
             self._open = False
             self._changed.notify_all()
+
+    @property
+    def high_water(self) -> int:
+        """The most items that ever waited."""
+        with self._changed:
+            return max(self._high_water, len(self._items))
 
     def __len__(self) -> int:
         with self._changed:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import ChainMap, deque
 from collections.abc import Hashable, Iterable, Mapping, MutableMapping
 from functools import partial
-from typing import Any
 
 import attrs
-import msgspec
 
 from realtime_client._core.codec import Codec
 from realtime_client._core.picture import decode_picture, encode_picture
 from realtime_client._core.relay_stream import BEAT, EVENT, GAP, NOWHERE, Entry, Place, Verdict, at_of, judge
+from realtime_client._core.wire_json import encode_event, encode_value
 from realtime_client.errors import MalformedMessage
 from realtime_client.events import (
     ConnectionEstablished,
@@ -23,12 +21,11 @@ from realtime_client.events import (
     Origin,
     Pong,
     SystemAlert,
-    wire_value,
 )
 from realtime_client.status import Gap, Transport
 from realtime_client.store import DashboardStore
 
-__all__ = ["BATCH", "Batch", "Ledger", "encode_event"]
+__all__ = ["BATCH", "Batch", "Ledger"]
 
 BATCH = 1000
 """Entries of one append: Redis does nothing else meanwhile, for some milliseconds."""
@@ -190,7 +187,7 @@ class Ledger:
 
     def snapshot(self) -> bytes:
         """The store, for new readers."""
-        return msgspec.json.encode(encode_picture(self.store.picture()))
+        return encode_picture(self.store.picture())
 
     def _knows(self, event: NewAnomaly, known: Mapping[Hashable, LogEntry | None]) -> bool:
         log = event.log
@@ -232,39 +229,8 @@ class Ledger:
                 self.store.apply([event], received_at=at, transport=Transport.REDIS)
 
 
-def encode_event(event: Event) -> bytes:
-    """The event as the message that readers decode."""
-    message: dict[str, Any] = {"type": event.type}
-    if isinstance(event, NewAnomaly):
-        message["data"] = {"log": _log(event.log)}
-    elif (data := event.data_to_dict()) is not None:
-        message["data"] = data
-    if event.timestamp is not None:
-        message["timestamp"] = event.timestamp
-    try:
-        return msgspec.json.encode(message)
-    except (OverflowError, TypeError, ValueError):  # a whole number past 64 bits
-        return json.dumps(wire_value(message), ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _log(log: LogEntry) -> dict[str, Any]:
-    """As `LogEntry.to_dict`, which costs several times as much; times are left to the encoder."""
-    data = {
-        "id": log.id,
-        "message": log.message,
-        "timestamp": log.timestamp,
-        "level": log.level,
-        "source": log.source,
-        "isAnomaly": log.is_anomaly,
-        "anomalyScore": log.anomaly_score,
-        "rootCauses": log.root_causes,
-        "recommendations": log.recommendations,
-    }
-    return {**wire_value(log.extra), **data} if log.extra else data
-
-
 def _encode_gap(gap: Gap) -> bytes:
-    return msgspec.json.encode({name: wire_value(value) for name, value in attrs.asdict(gap).items()})
+    return encode_value(attrs.asdict(gap))
 
 
 def _identity(alert: SystemAlert) -> Hashable:

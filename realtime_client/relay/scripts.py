@@ -38,7 +38,7 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """Prolong the lease, if it is still ours."""
 
 APPEND = Script("""
--- KEYS lease, state, events   ARGV token, fence, last number, cap, and for each entry its kind and body
+-- KEYS lease, state, events   ARGV token, fence, last number, cap, and in MessagePack each entry's kind and body
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lease'} end
 local state = redis.call('HMGET', KEYS[2], 'fence', 'seq', 'ms')
 if state[1] ~= ARGV[2] then return {'fence'} end
@@ -46,17 +46,21 @@ if state[2] ~= ARGV[3] then return {'seq'} end
 local now = redis.call('TIME')
 local ms = math.max(now[1] * 1000 + math.floor(now[2] / 1000), tonumber(state[3] or '0'))
 local at, seq, id = string.format('%.0f', ms), tonumber(ARGV[3]), ''
-for i = 5, #ARGV, 2 do
+local entries = cmsgpack.unpack(ARGV[5])
+for i = 1, #entries, 2 do
   seq = seq + 1
   id = at .. '-' .. seq
-  redis.call('XADD', KEYS[3], id, 'fence', ARGV[2], ARGV[i], ARGV[i + 1])
+  redis.call('XADD', KEYS[3], id, 'fence', ARGV[2], entries[i], entries[i + 1])
 end
 -- Before anything that may be refused: entries of which the state does not know would be written again and again.
 redis.call('HSET', KEYS[2], 'seq', string.format('%.0f', seq), 'ms', at, 'id', id, 'written', ARGV[2])
 redis.call('XTRIM', KEYS[3], 'MAXLEN', '~', ARGV[4])
 return {'ok', id}
 """)
-"""Append a batch, if lease, fencing number and numbering are what the relay thinks."""
+"""Append a batch, if lease, fencing number and numbering are what the relay thinks.
+
+The entries are one argument: redis-py would take its time over each, if they were many.
+"""
 
 SNAPSHOT = Script("""
 -- KEYS lease, state, events, snapshot   ARGV token, fence, number, epoch, store, whether a term begins

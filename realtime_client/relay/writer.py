@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
+import msgspec
 
 from realtime_client._core.relay_stream import NOWHERE, Entry, Place, read_entry
 from realtime_client.config import ClientConfig
@@ -179,9 +180,9 @@ class StreamWriter:
 
     def _appending(self, batch: Batch) -> tuple[list[str], list[Any]]:
         keys = self._keys
-        pairs = [part for entry in batch.entries for part in entry]
-        head = [self._token, self._fence, batch.after, self._maxlen]
-        return [keys.lease, keys.state, keys.events], head + pairs
+        # As text, which JSON is: Redis's MessagePack is older than the format's bytes.
+        entries = msgspec.msgpack.encode([part.decode() for entry in batch.entries for part in entry])
+        return [keys.lease, keys.state, keys.events], [self._token, self._fence, batch.after, self._maxlen, entries]
 
     def write_snapshot(self, seq: int, epoch: bytes, store: bytes, *, begins: bool) -> None:
         """Replace the snapshot. `LeaseLost` if that may not be."""

@@ -30,10 +30,11 @@ from realtime_client import (
 from realtime_client._core.codec import Codec
 from realtime_client._core.picture import decode_picture, encode_picture
 from realtime_client._core.relay_stream import EVENT, GAP, Entry, Keys, Place, Verdict, at_of, judge, read_entry
+from realtime_client._core.wire_json import encode_event
 from realtime_client.errors import MalformedMessage
 from realtime_client.redis_url import read_redis_url
 from realtime_client.relay.lease import Lease
-from realtime_client.relay.ledger import BATCH, BATCH_BYTES, Ledger, encode_event
+from realtime_client.relay.ledger import BATCH, BATCH_BYTES, Ledger
 from realtime_client.relay.order import Order
 from realtime_client.store import DashboardStore
 
@@ -374,9 +375,10 @@ def test_readers_decode_what_was_encoded(event: Any) -> None:
 
 def test_a_picture_makes_the_same_store() -> None:
     book = ledger()
-    append(book, anomaly(1), anomaly(2, seconds=None), StatsUpdate({"total_logs": 7, "further": 1}), SystemAlert("x"))
+    figures = StatsUpdate({"total_logs": 7, "further": 10**30})
+    append(book, anomaly(1), anomaly(2, seconds=None), figures, SystemAlert("x"))
     other = DashboardStore(recent_logs_limit=3, alerts_limit=3, dedup_window=5)
-    text = json.dumps(encode_picture(book.store.picture()))
+    text = encode_picture(book.store.picture())
     found = other.restore(decode_picture(text, Codec(), received_at=NOW), received_at=NOW, transport=Transport.REDIS)
     assert [event.type for event in found] == ["new_anomaly", "new_anomaly", "system_alert"]
     assert other.stats == book.store.stats

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from realtime_client import ClientConfig, ConfigError, Gap
+from realtime_client import ClientConfig, ConfigError, Gap, NewAnomaly
 from realtime_client._core.relay_stream import Entry
 from realtime_client.errors import ConnectionLost
 from realtime_client.relay import Relay, RelayMetrics, RelayState
@@ -112,6 +112,19 @@ def test_what_comes_is_relayed(server: FakeServer, url: str, make_relay: MakeRel
     assert relay.state is RelayState.STOPPED
     metrics = relay.metrics()  # only now: a reader may have an event before the relay knows that it was appended
     assert (metrics.appended, metrics.duplicates, metrics.active, metrics.fence) == (5, 1, 0, 1)
+
+
+def test_any_text_comes_through_as_it_was(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
+    texts = ["ü \N{FIRE} \u2028", "\x00\x1b[31m", '\\"\\u0041', "x" * 70_000, ""]
+    relay = make_relay(server.url, url)
+    relay.start()
+    wait_active(relay)
+    server.wait_for_connection()
+    with Reader(url) as reader:
+        for number, text in enumerate(texts, 1):
+            server.send(anomaly(number, message=text))
+        reader.wait_for_number(len(texts))
+        assert [event.log.message for event in reader.events if isinstance(event, NewAnomaly)] == texts
 
 
 def test_one_is_active_and_the_next_takes_over(
