@@ -53,8 +53,8 @@ class Route:
         self._proxy: Proxy | None = None
         self._addresses: list[tuple[str, str, int]] = []  # whose, the address, the port
         self._name = nodes[0][0]  # whom the certificate is for
-        self.deadline = math.inf
-        self.host = self._name
+        self.deadline: float = math.inf
+        self.host: str = self._name
         self.dial: Dial | None = None
 
     @property

@@ -39,7 +39,7 @@ class Order:
         self.ready: deque[Event | Gap] = deque()
         self._held: list[Event | Gap] = []
         self.since = since
-        self.held_until = math.inf
+        self.held_until: float = math.inf
 
     @property
     def holds(self) -> bool:

@@ -121,8 +121,8 @@ class Relay:
             alerts_limit=alerts_limit,
             dedup_window=dedup_window,
         )
-        self.name = settings.name
-        self.max_pending_events = settings.max_pending_events
+        self.name: str = settings.name
+        self.max_pending_events: int = settings.max_pending_events
         self._feed_url = show_url(settings.upstream.url)
         self._redis_url = show_url(settings.redis.url)
         self._set_up()

@@ -205,11 +205,11 @@ class _State:
     """What one application has. It and the client refer to the application weakly, so that it can be collected."""
 
     def __init__(self, extension: Realtime, app: Flask, settings: Settings) -> None:
-        self.extension = extension
-        self.settings = settings
+        self.extension: Realtime = extension
+        self.settings: Settings = settings
         self.dashboard: Dashboard = Dashboard(lambda: self.client, max_streams=settings.max_streams)
-        self.collector = make_collector() if settings.metrics else None
-        self._app = weakref.ref(app)
+        self.collector: RealtimeCollector | None = make_collector() if settings.metrics else None
+        self._app: weakref.ref[Flask] = weakref.ref(app)
         # The client, and which callbacks it has, each put there by whoever comes first. No lock, which a fork might
         # leave taken: setdefault() lets one of two win, and the other's client, which was not started, is dropped.
         self._made: dict[Any, Any] = {}
