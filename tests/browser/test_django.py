@@ -46,6 +46,7 @@ def served(request: pytest.FixtureRequest, feed: FeedServer, database: Database,
     command = (*UVICORN, "0") if request.param == "uvicorn" else (*GUNICORN, "127.0.0.1:0")
     with serve(*command, env=env) as served:
         yield served
+    sys.stdout.write("\n".join(served.said.all()))  # shown if the test has failed
 
 
 @pytest.fixture
