@@ -135,6 +135,14 @@ class LivePage:
         """Press keys, wherever the focus is."""
         webdriver.ActionChains(self.driver).send_keys(*keys).perform()
 
+    def sign_in(self, *keys: str) -> None:
+        """Fill in the login page, from the field that it gives the focus to.
+
+        That happens when the page is first drawn, which may be after all of it was loaded: keys before are lost.
+        """
+        self.until(lambda page: page.run("return document.activeElement?.matches('[autofocus]')"), "a field is ready")
+        self.press(*keys)
+
     def focused(self) -> str:
         """What has the focus, in a few words."""
         return str(

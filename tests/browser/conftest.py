@@ -55,7 +55,7 @@ def visit(fresh: Browser, running: Served) -> Callable[[], LivePage]:
 
     def visit() -> LivePage:
         page = LivePage(fresh, running.url + "/login")
-        page.press("demo", "\n")
+        page.sign_in("demo", "\n")
         page.wait_for_state("Connected")
         return page
 

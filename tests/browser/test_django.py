@@ -54,7 +54,7 @@ def page(fresh: Browser, served: Served) -> LivePage:
     """The page, after the login that it asked for."""
     page = LivePage(fresh, served.url + "/realtime/")
     assert "/admin/login/?next=/realtime/" in fresh.driver.current_url
-    page.press(NAME, Keys.TAB, PASSWORD, Keys.ENTER)  # the form has the focus
+    page.sign_in(NAME, Keys.TAB, PASSWORD, Keys.ENTER)
     page.wait_for_state("Connected")
     page.complaints()  # what the login page's own files gave
     return page
