@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.chromium import PATIENCE
@@ -72,9 +73,19 @@ class LivePage:
         return self.driver.execute_script(script, *arguments)
 
     def until(self, look: Callable[[LivePage], Any], what: str) -> Any:
-        """Wait until something is so."""
+        """Wait until something is so; if it never is, the failure tells what is seen then."""
         waiting = WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05)
-        return waiting.until(lambda _: look(self), f"not so: {what}; the page is {self.state!r}, {self.page_state!r}")
+        try:
+            return waiting.until(lambda _: look(self))
+        except TimeoutException:
+            raise AssertionError(f"not so: {what}; {self.seen()}") from None
+
+    def seen(self) -> str:
+        """What there is to see, for who must find out what went wrong."""
+        return (
+            f"at {self.driver.current_url} the page is {self.state!r}, {self.page_state!r}, with the focus on"
+            f" {self.focused()!r}; it says {self.text('body')[:500]!r}, the console {self.complaints()!r}"
+        )
 
     def watch(self, words: str) -> None:
         """Note, from now on, when some words are first seen among the anomalies."""
@@ -123,6 +134,14 @@ class LivePage:
     def press(self, *keys: str) -> None:
         """Press keys, wherever the focus is."""
         webdriver.ActionChains(self.driver).send_keys(*keys).perform()
+
+    def sign_in(self, *keys: str) -> None:
+        """Fill in the login page, from the field that it gives the focus to.
+
+        That happens when the page is first drawn, which may be after all of it was loaded: keys before are lost.
+        """
+        self.until(lambda page: page.run("return document.activeElement?.matches('[autofocus]')"), "a field is ready")
+        self.press(*keys)
 
     def focused(self) -> str:
         """What has the focus, in a few words."""

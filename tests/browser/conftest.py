@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -43,8 +44,9 @@ QUICK = {"FLASK_REALTIME_RECONNECT_DELAY": "0.3", "FLASK_REALTIME_RECONNECT_DELA
 
 @pytest.fixture
 def running(feed: FeedServer) -> Iterator[Served]:
-    with served(THREADED, feed.url, **QUICK) as running:
+    with served([*THREADED, "--access-logfile", "-"], feed.url, **QUICK) as running:
         yield running
+    sys.stdout.write("\n".join(running.said.all()))  # shown if the test has failed
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def visit(fresh: Browser, running: Served) -> Callable[[], LivePage]:
 
     def visit() -> LivePage:
         page = LivePage(fresh, running.url + "/login")
-        page.press("demo", "\n")
+        page.sign_in("demo", "\n")
         page.wait_for_state("Connected")
         return page
 

@@ -46,6 +46,7 @@ def served(request: pytest.FixtureRequest, feed: FeedServer, database: Database,
     command = (*UVICORN, "0") if request.param == "uvicorn" else (*GUNICORN, "127.0.0.1:0")
     with serve(*command, env=env) as served:
         yield served
+    sys.stdout.write("\n".join(served.said.all()))  # shown if the test has failed
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def page(fresh: Browser, served: Served) -> LivePage:
     """The page, after the login that it asked for."""
     page = LivePage(fresh, served.url + "/realtime/")
     assert "/admin/login/?next=/realtime/" in fresh.driver.current_url
-    page.press(NAME, Keys.TAB, PASSWORD, Keys.ENTER)  # the form has the focus
+    page.sign_in(NAME, Keys.TAB, PASSWORD, Keys.ENTER)
     page.wait_for_state("Connected")
     page.complaints()  # what the login page's own files gave
     return page
