@@ -154,6 +154,11 @@ class Engine:
             self.request(Fact.CONNECT)
         return self
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether it was asked to connect in this process, or anything was counted here."""
+        return self._pid == os.getpid() and (self._run is not None or any(self.counters.read()[0].values()))
+
     def after_fork(self) -> None:
         """In a child process: fresh locks, no threads, the parent's connection let go without a byte on it."""
         if self._pid == os.getpid():
