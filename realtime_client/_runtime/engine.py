@@ -536,9 +536,6 @@ class Engine:
         """All counters."""
         sums, seconds = self.counters.read()
         main, lanes = self.hub.metrics()
-        run = self._run
-        link = None if run is None else run.supervisor.link
-        sums["bytes_sent"] = sums.get("bytes_sent", 0) + (0 if link is None else link.sent_bytes)
         return Metrics(
             received=main.received,
             delivered=main.delivered,
