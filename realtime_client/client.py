@@ -79,6 +79,15 @@ class RealtimeClient:
         # Through here goes every public call: after a fork the engine must first come to life in this process.
         return self.__engine.awake()
 
+    @property
+    def _is_in_use(self) -> bool:
+        """Whether it did anything in this process; for exporters, who must not bring it to life by asking."""
+        return self.__engine.is_in_use
+
+    def _watch(self, callback: Callable[[StatusChange], object]) -> Subscription:
+        """As `on_status`, for exporters: a handle's end does not end it, so that the change to CLOSED is told, too."""
+        return self._engine.subscribe(Topic.STATUS, callback)
+
     # Connecting
 
     def connect(self, timeout: float | None = None, wait: bool = True) -> None:

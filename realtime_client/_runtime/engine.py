@@ -154,6 +154,11 @@ class Engine:
             self.request(Fact.CONNECT)
         return self
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether it was asked to connect in this process, or anything was counted here."""
+        return self._pid == os.getpid() and (self._run is not None or any(self.counters.read()[0].values()))
+
     def after_fork(self) -> None:
         """In a child process: fresh locks, no threads, the parent's connection let go without a byte on it."""
         if self._pid == os.getpid():
@@ -531,9 +536,6 @@ class Engine:
         """All counters."""
         sums, seconds = self.counters.read()
         main, lanes = self.hub.metrics()
-        run = self._run
-        link = None if run is None else run.supervisor.link
-        sums["bytes_sent"] = sums.get("bytes_sent", 0) + (0 if link is None else link.sent_bytes)
         return Metrics(
             received=main.received,
             delivered=main.delivered,

@@ -383,6 +383,7 @@ class Supervisor:
             thread=self._threads.start(f"reader-{generation}", reader.run),
             watchdog_at=now + self._config.connect_timeout + WATCHDOG_GRACE,
         )
+        self._counters.follow(reader.link)
 
     def _serve(self) -> None:
         current = self._current
@@ -532,5 +533,5 @@ class Supervisor:
         deadline = self._clock.monotonic() + self._config.close_timeout if by is None else by
         for thread in join_all(threads, self._clock, deadline):
             logger.warning("[%s] thread %s did not end", self._config.name, thread.name)
-        self._counters.add(bytes_sent=current.reader.link.sent_bytes)
+        self._counters.settle(current.reader.link)
         self.lingering = current.reader.link.lingering

@@ -8,11 +8,13 @@ prometheus_client wants it, once a second and when a status changes, from one th
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
 
 try:
@@ -26,21 +28,22 @@ except ImportError:
         "metrics for Prometheus need prometheus_client: pip install 'realtime-client[prometheus]'"
     ) from None
 
-from realtime_client.integrations.sources import Source, Sources
-from realtime_client.measures import CLIENT, RELAY, Kind, Measure, Reading
+from realtime_client.integrations.sources import Sources
+from realtime_client.measures import CLIENT, RELAY, Kind, Measure
 
 __all__ = ["RealtimeCollector"]
 
 WRITE_EVERY = 1.0
 """Seconds between two writes to the files of a multi-process site."""
-LAST_WRITE = 0.5
-"""Seconds that the last write may take, at the process's end."""
+PATIENCE = 5.0
+"""Seconds that somebody waits for a write, which takes milliseconds: when a client is closed or removed, and when the
+process ends."""
 TABLES = {"client": CLIENT, "relay": RELAY}
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 _writing = threading.Lock()
-"""Held while something is written, and over every fork: prometheus_client has one lock for all its values, which a
-child would find locked for ever."""
+"""Held while figures are read and written, so that each is counted once; and over every fork: prometheus_client has one
+lock for all its values, which a child would find locked for ever."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_writing.acquire, after_in_parent=_writing.release, after_in_child=_writing.release)
 
@@ -68,6 +71,8 @@ class RealtimeCollector(Collector):
         if self._in_files and not os.path.isdir(folder):
             raise ValueError(f"{FOLDER}: {folder!r:.120} is not allowed; allowed: a folder that is there")
         self._writers: dict[int, _Writer] = {}  # by process; filled by setdefault alone, which is atomic
+        if self._in_files:
+            atexit.register(_at_exit, weakref.ref(self))
         if registry is not None:
             registry.register(self)
         for source in sources:
@@ -82,11 +87,8 @@ class RealtimeCollector(Collector):
         self._sources.add(source)
 
     def remove(self, source: Any) -> None:
-        """Export it no longer. What was counted of it under ``PROMETHEUS_MULTIPROC_DIR`` stays counted."""
-        last = self._sources.remove(source)
-        # Before its dispatcher has told of its first change there is no writer, but there may be figures.
-        if self._in_files and any(value for _, measure, _, value in _figures(last) if measure.kind is Kind.COUNTER):
-            self._writer().bid_farewell(last)
+        """Export it no longer. What was counted of it under ``PROMETHEUS_MULTIPROC_DIR`` is written then, and stays."""
+        self._leave(lambda: self._sources.remove(source))
 
     def collect(self) -> Iterable[Metric]:
         """What Prometheus asks for at a scrape; on the thread that answers it."""
@@ -125,17 +127,37 @@ class RealtimeCollector(Collector):
         """The names, for the registry."""
         return [_family(kind, measure) for kind, table in TABLES.items() for measure in table]
 
-    def _changed(self) -> None:
+    def _changed(self, is_last: bool) -> None:
         if self._in_files:
-            self._writer().wake()
+            done = self._writer().request()
+            if is_last:  # whoever has closed a client may let it go, or end the process without a word
+                done.wait(PATIENCE)
+
+    def _end(self) -> None:
+        self._leave(self._sources.clear)  # and what is closed after this is told to nobody
+
+    def _leave(self, forget: Callable[[], None]) -> None:
+        """Write what was counted of something, forget it, and take it out of the gauges."""
+        written = self._write()
+        forget()
+        if written:
+            self._write()
+
+    def _write(self) -> bool:
+        """Return when everything is in the files that was counted up to now; whether there was something, in time."""
+        if self._in_files and (os.getpid() in self._writers or self._sources.are_in_use):
+            return self._writer().write()
+        return False
 
     def _writer(self) -> _Writer:
-        """That of this process; it is there once there is something to write."""
-        new = _Writer(self._sources)
-        writer = self._writers.setdefault(os.getpid(), new)
-        if writer is new:
-            writer.start()
-        return writer
+        """That of this process."""
+        return self._writers.setdefault(os.getpid(), _Writer(self._sources))
+
+
+def _at_exit(collector: weakref.ref[RealtimeCollector]) -> None:
+    alive = collector()
+    if alive is not None:
+        alive._end()
 
 
 class _Files(Collector):
@@ -148,82 +170,87 @@ class _Files(Collector):
 
 
 class _Writer:
-    """Writes the figures of one process to prometheus_client's files, from a thread of its own.
+    """Writes the figures of one process to prometheus_client's files.
 
-    Its thread alone knows what was written, so that nothing is counted twice.
+    A thread does it, from the first request on, so that nobody hangs when the files do. Before that (the first change
+    of a status may be told late, behind callbacks that take long) whoever needs a write does it on his own thread,
+    because an interpreter that ends starts none any more.
     """
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._awake = threading.Event()
-        self._stopping = False
+        self._requests: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._live, name="rtc-prometheus", daemon=True)
-        self._counted: dict[tuple[int, Counter], float] = {}
+        self._begun = threading.Lock()  # acquired for ever by whoever starts the thread
+        # Guarded by _writing. What was written of each client and relay is known as long as it lives, also when it is
+        # removed and added again, so that nothing is counted twice.
+        self._counted: weakref.WeakKeyDictionary[Any, dict[Counter, float]] = weakref.WeakKeyDictionary()
         self._shown: set[Gauge] = set()
-        self._leaving: queue.SimpleQueue[tuple[Source, Reading]] = queue.SimpleQueue()
 
-    def start(self) -> None:
-        """Start the thread; it ends with the process, after a last write."""
-        self._thread.start()
-        atexit.register(self._end)
+    def request(self) -> threading.Event:
+        """Have everything written that is counted up to now.
 
-    def bid_farewell(self, last: list[tuple[Source, Reading]]) -> None:
-        """Write the last figures of what is exported no longer."""
-        for reading in last:
-            self._leaving.put(reading)
-        self.wake()
+        Returns:
+            What is set when that is done.
+        """
+        if self._begun.acquire(blocking=False):
+            try:
+                self._thread.start()
+            except RuntimeError:  # too many; or the interpreter ends
+                self._begun.release()
+                raise
+        done = threading.Event()
+        self._requests.put(done)
+        return done
 
-    def wake(self) -> None:
-        """Write now."""
-        self._awake.set()
-
-    def _end(self) -> None:
-        self._stopping = True
-        self._awake.set()
-        self._thread.join(LAST_WRITE)
+    def write(self) -> bool:
+        """Return when everything is written that is counted up to now; whether that was done before patience ended."""
+        if self._thread.ident is not None:
+            return self._thread.is_alive() and self.request().wait(PATIENCE)
+        if not _writing.acquire(timeout=PATIENCE):
+            return False
+        try:
+            self._write()
+        finally:
+            _writing.release()
+        return True
 
     def _live(self) -> None:
-        stopping = False
-        while not stopping:
-            self._awake.wait(WRITE_EVERY)
-            self._awake.clear()
-            stopping = self._stopping
-            leaving = [self._leaving.get_nowait() for _ in range(self._leaving.qsize())]
-            readings = list(self._sources.readings())
+        while True:
+            waiting = []
+            with contextlib.suppress(queue.Empty):
+                waiting.append(self._requests.get(timeout=WRITE_EVERY))
+            while not self._requests.empty():
+                waiting.append(self._requests.get_nowait())
             with _writing:
-                self._count(leaving)
-                self._write(readings)
+                self._write()
+            for done in waiting:
+                done.set()
 
-    def _write(self, readings: list[tuple[Source, Reading]]) -> None:
-        self._counted = self._count(readings)
+    def _write(self) -> None:
         shown = {}
-        for source, measure, labels, value in _figures(readings):
-            if measure.kind is not Kind.COUNTER:
-                shown[_gauge(source.kind, measure).labels(*labels)] = value
+        for source, reading in self._sources.readings():
+            counted = self._counted.setdefault(source.ref(), {})
+            for measure in source.measures:
+                for value_of_label, value in measure.points(reading):
+                    labels = _label_values(measure, source.name, value_of_label)
+                    if measure.kind is Kind.COUNTER:
+                        _count(counted, _counter(source.kind, measure).labels(*labels), value)
+                    else:
+                        shown[_gauge(source.kind, measure).labels(*labels)] = value
         for gauge in self._shown - shown.keys():
             gauge.set(0)  # what is gone has nothing waiting
         for gauge, value in shown.items():
             gauge.set(value)
         self._shown = set(shown)
 
-    def _count(self, readings: list[tuple[Source, Reading]]) -> dict[tuple[int, Counter], float]:
-        """Add what was counted since the last time; returns what is counted now."""
-        counted = {}
-        for source, measure, labels, value in _figures(readings):
-            if measure.kind is Kind.COUNTER:
-                counter = _counter(source.kind, measure).labels(*labels)
-                counted[source.number, counter] = value
-                counter.inc(value - self._counted.get((source.number, counter), 0.0))
-        return counted
 
-
-def _figures(
-    readings: list[tuple[Source, Reading]],
-) -> Iterator[tuple[Source, Measure, tuple[str, ...], float]]:
-    for source, reading in readings:
-        for measure in source.measures:
-            for value_of_label, value in measure.points(reading):
-                yield source, measure, _label_values(measure, source.name, value_of_label), value
+def _count(counted: dict[Counter, float], counter: Counter, value: float) -> None:
+    """Add what was counted since the last time."""
+    before = counted.get(counter, 0.0)
+    if value > before:
+        counter.inc(value - before)
+        counted[counter] = value
 
 
 def _label_names(kind: str, measure: Measure) -> tuple[str, ...]:

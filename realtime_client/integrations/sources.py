@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
 
-from realtime_client import ConnectionState, RealtimeClient, Subscription
+from realtime_client import ConnectionState, RealtimeClient, StatusChange, Subscription
 from realtime_client.measures import CLIENT, RELAY, Measure, Reading
 
 __all__ = ["Source", "Sources"]
@@ -24,26 +23,32 @@ class Source:
     Attributes:
         kind: ``"client"`` or ``"relay"``.
         name: Its name.
-        number: Of this one alone, also among those of the same name.
         measures: What is measured of it.
         ref: The client or relay, as long as there is one.
-        pid: The process in which it lives. A client that came through a fork lives in the child from its first use on,
-            which shall not be ours: to read its counters would connect it. Whoever adds it again says that it does.
+        pid: The process in which it was added. A client that came through a fork lives in the child from its first use
+            on, which shall not be ours: to read its counters would connect it. Whoever adds it again says that it does.
         subscription: To the changes of a client's status.
     """
 
     kind: str
     name: str
-    number: int
     measures: tuple[Measure, ...]
     ref: weakref.ref[Any]
     pid: int
     subscription: Subscription | None = None
 
-    def read(self) -> Reading | None:
-        """What it says now; ``None`` if it is gone, or not in use in this process."""
+    @property
+    def is_in_use(self) -> bool:
+        """Whether it does or did something in this process; asking it does not begin that."""
         source = self.ref()
-        if source is None or self.pid != os.getpid():
+        if source is None:
+            return False
+        return self.pid == os.getpid() if self.kind == "relay" else bool(source._is_in_use)
+
+    def read(self) -> Reading | None:
+        """What it says now; ``None`` if it is gone, or neither added nor used in this process."""
+        source = self.ref()
+        if source is None or not (self.pid == os.getpid() or self.is_in_use):
             return None
         if self.kind == "client":
             return Reading(source.metrics(), source.status, source.config.max_pending_events)
@@ -54,13 +59,12 @@ class Sources:
     """Some clients and relays.
 
     Args:
-        changed: Called when something happens to one: when it is added, if it is in use, and when a client's status has
-            changed (then on the client's dispatcher).
+        changed: Called with whether it is the last that one does, when something happens to it: when it is added, if
+            it is in use, and when a client's status has changed (then on the client's dispatcher).
     """
 
-    def __init__(self, changed: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, changed: Callable[[bool], object] = lambda is_last: None) -> None:
         self._changed = changed
-        self._numbers = itertools.count()
         self._lock = threading.Lock()  # guards the change of _sources; it is read without
         self._sources: tuple[Source, ...] = ()
 
@@ -72,11 +76,10 @@ class Sources:
         """
         is_client = isinstance(source, RealtimeClient)
         kind, name = ("client", source.config.name) if is_client else ("relay", source.name)
-        entry = Source(
-            kind, name, next(self._numbers), CLIENT if is_client else RELAY, weakref.ref(source), os.getpid()
-        )
+        entry = Source(kind, name, CLIENT if is_client else RELAY, weakref.ref(source), os.getpid())
         with self._lock:
             known = tuple(other for other in self._sources if other.ref() is not None)
+            dead = tuple(other for other in self._sources if other not in known)
             again = next((other for other in known if other.ref() is source), None)
             if again is not None:
                 again.pid = os.getpid()
@@ -86,35 +89,44 @@ class Sources:
                 )
             else:
                 self._sources = (*known, entry)
+        _cancel(dead)
         if is_client and again is None:
-            entry.subscription = source.on_status(self._notice(entry))
-        if not is_client or source.status.state is not ConnectionState.IDLE:
-            self._changed()
+            entry.subscription = source._watch(self._tell)
+        if entry.is_in_use:
+            self._changed(False)
 
-    def remove(self, source: Any) -> list[tuple[Source, Reading]]:
-        """Export it no longer; nothing if it was not.
-
-        Returns:
-            What it said last.
-        """
+    def remove(self, source: Any) -> None:
+        """Export it no longer; nothing if it was not."""
         with self._lock:
             gone = [entry for entry in self._sources if entry.ref() is source]
             self._sources = tuple(entry for entry in self._sources if entry not in gone)
-        for entry in gone:
-            if entry.subscription is not None:
-                entry.subscription.cancel()
-        return [(entry, reading) for entry in gone if (reading := entry.read()) is not None]
+        _cancel(gone)
+
+    def clear(self) -> None:
+        """Export nothing any longer."""
+        with self._lock:
+            gone, self._sources = self._sources, ()
+        _cancel(gone)
+
+    @property
+    def are_in_use(self) -> bool:
+        """Whether any of them does or did something in this process."""
+        return any(entry.is_in_use for entry in self._sources)
 
     def readings(self) -> Iterator[tuple[Source, Reading]]:
-        """What each of them says now."""
+        """What each of them says now. None goes while its reading is dealt with."""
         for entry in self._sources:
+            held = entry.ref()
             reading = entry.read()
             if reading is not None:
                 yield entry, reading
+            del held
 
-    def _notice(self, entry: Source) -> Callable[[object], None]:
-        def changed(change: object) -> None:
-            entry.pid = os.getpid()  # whoever has a status that changes is in use here
-            self._changed()
+    def _tell(self, change: StatusChange) -> None:
+        self._changed(change.current.state is ConnectionState.CLOSED)
 
-        return changed
+
+def _cancel(gone: Iterable[Source]) -> None:
+    for entry in gone:
+        if entry.subscription is not None:
+            entry.subscription.cancel()

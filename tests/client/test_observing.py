@@ -5,13 +5,36 @@ from __future__ import annotations
 import json
 import threading
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from realtime_client import ConnectionState, MalformedMessage, Notification, StatusChange, Transport
+from realtime_client._runtime import reconnect
+from realtime_client._runtime.threads import join_all
 from realtime_client.testing import FakeClock, FakeServer, MemoryTransport
 from tests.client.conftest import Make
 from tests.client.recording import PATIENCE, QUICK, Record, alert, anomaly, connect_and_settle, stats
+
+
+def test_what_was_sent_stays_counted_while_a_connection_ends(
+    network: MemoryTransport, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is over for whoever sends before its threads have ended, and that may take a while."""
+    client, seen = make(link_factory=network, heartbeat="none"), []
+
+    def look(*arguments: Any) -> list[Any]:
+        seen.append(client.metrics().bytes_sent)
+        return join_all(*arguments)
+
+    monkeypatch.setattr(reconnect, "join_all", look)
+    client.connect(PATIENCE)
+    client.send({"type": "command"})
+    sent = client.metrics().bytes_sent
+    client.reconnect(PATIENCE)
+    assert sent > 0
+    assert seen == [sent]
+    assert client.metrics().bytes_sent == sent
 
 
 def test_metrics_count_what_happens(server: FakeServer, make: Make) -> None:

@@ -27,7 +27,7 @@ from realtime_client.demo import FeedServer
 from realtime_client.integrations.prometheus import RealtimeCollector
 from realtime_client.measures import CLIENT, RELAY, Reading
 from realtime_client.relay import Relay, RelayState
-from realtime_client.testing import FakeServer, accept, send
+from realtime_client.testing import FakeServer, accept, repeat, send
 from tests.client.conftest import Make
 from tests.client.recording import Record, anomaly
 from tests.outages.processes import in_child, process
@@ -312,44 +312,164 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 LIFE = """
-import threading
+import os, threading
+import attrs
 from prometheus_client import REGISTRY, generate_latest
-from realtime_client import RealtimeClient
+from realtime_client import RealtimeClient, shared
+from realtime_client.integrations import prometheus
 from realtime_client.integrations.prometheus import RealtimeCollector
+from realtime_client.integrations.sources import Sources
 
+def writes():
+    return "rtc-prometheus" in [thread.name for thread in threading.enumerate()]
+
+def follow(client):
+    events = client.events("new_anomaly")
+    client.connect(20)
+    next(events), next(events)
+
+{before}
 client = RealtimeClient("{url}", name="short", heartbeat="none")
+{added}
 collector = RealtimeCollector(client)
-assert "rtc-prometheus" not in [thread.name for thread in threading.enumerate()]
-events = client.events("new_anomaly")
-client.connect(20)
-next(events), next(events)
+assert not writes()
+{then}
 assert b"realtime_client" not in generate_latest(REGISTRY)
-{end}
 """
 
 
-@pytest.mark.parametrize("end", ["", "client.close()", "collector.remove(client)"])
-def test_what_a_short_life_counted_is_written_at_its_end(end: str, folder: Path, server: FakeServer) -> None:
+def live(folder: Path, server: FakeServer, then: str, *, before: str = "", added: str = "") -> Series:
+    """What is in the files when such a process has ended."""
     server.then = [accept(), send(anomaly(1)), send(anomaly(2))]
-    code = LIFE.format(url=server.url, end=end)
-    done = run_python(code)
+    done = run_python(LIFE.format(url=server.url, before=before, added=added, then=then))
     assert done.returncode == 0, done.stderr
-    found = in_files(folder / "metrics")
-    assert value(found, "realtime_client_connections_total", client="short") == 1
-    assert value(found, "realtime_client_received_events_total", client="short") == 2
-    connected = value(found, "realtime_client_connection_status", client="short", state="connected")
-    assert connected == (1 if not end else 0)  # whoever ends without a word is marked as dead by its parent
+    assert done.stderr == ""
+    return in_files(folder / "metrics")
 
 
-def test_who_is_removed_before_its_callbacks_heard_of_anything_is_written(folder: Path, server: FakeServer) -> None:
-    server.then = [accept(), send(anomaly(1)), send(anomaly(2))]
-    busy = "gate = threading.Event()\nclient.on_status(lambda _: gate.wait(20))\n"
-    code = LIFE.replace("collector = ", busy + "collector = ", 1)
-    done = run_python(code.format(url=server.url, end="collector.remove(client); gate.set()"))
+def check(found: Series, lives: int = 1) -> None:
+    """Everything is counted, and once; and nothing is connected."""
+    assert value(found, "realtime_client_connections_total", client="short") == lives
+    assert value(found, "realtime_client_received_events_total", client="short") == 2 * lives
+    assert value(found, "realtime_client_connection_status", client="short", state="connected") == 0
+    assert value(found, "realtime_client_waiting_limit", client="short") in (0, 10_000)
+
+
+@pytest.mark.parametrize("at_once", ["", "; os._exit(0)"])
+@pytest.mark.parametrize("end", ["client.close()", "collector.remove(client)"])
+def test_what_a_short_life_counted_is_written_at_its_end(
+    end: str, at_once: str, folder: Path, server: FakeServer
+) -> None:
+    check(live(folder, server, f"follow(client); {end}{at_once}"))
+
+
+def test_the_end_of_a_process_needs_no_word(folder: Path, server: FakeServer) -> None:
+    check(live(folder, server, "follow(client)"))
+
+
+BUSY = """
+gate = threading.Event()
+client.on_status(lambda _: gate.wait(20))
+"""
+NO_THREADS = """
+def refuse(thread):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+threading.Thread.start = refuse
+"""
+
+
+@pytest.mark.parametrize("end", ["", "collector.remove(client)"])
+def test_an_end_before_callbacks_heard_of_anything_is_written(end: str, folder: Path, server: FakeServer) -> None:
+    """From Python 3.12 on, an interpreter that ends starts no thread."""
+    check(live(folder, server, f"follow(client); assert not writes()\n{end}\n{NO_THREADS}", added=BUSY))
+
+
+def test_so_is_the_end_of_a_child(folder: Path, server: FakeServer) -> None:
+    forked = """
+follow(client)
+if os.fork():
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+else:
+    follow(client)
+    assert not writes()
+"""
+    check(live(folder, server, forked, added=BUSY), lives=2)
+
+
+@pytest.mark.parametrize("make", ["RealtimeClient", "shared"])
+def test_who_is_closed_may_be_let_go(make: str, folder: Path, server: FakeServer) -> None:
+    main = f"""
+def main():
+    with {make}("{server.url}", heartbeat="none", name="let go") as client:
+        collector.add(client)
+        client.wait_for("new_anomaly", timeout=20)
+        return client.metrics().received
+
+main()
+os._exit(0)
+"""
+    server.then = [accept(), repeat(None, send(anomaly(1)), interval=0.05)]
+    done = run_python(LIFE.format(url=server.url, before="", added="", then=main))
     assert done.returncode == 0, done.stderr
     found = in_files(folder / "metrics")
-    assert value(found, "realtime_client_connections_total", client="short") == 1
-    assert value(found, "realtime_client_received_events_total", client="short") == 2
+    assert value(found, "realtime_client_connections_total", client="let go") == 1
+    assert (value(found, "realtime_client_received_events_total", client="let go") or 0) >= 1
+    assert value(found, "realtime_client_connection_status", client="let go", state="connected") == 0
+    assert value(found, "realtime_client_connection_status", client="let go", state="closed") == 1
+
+
+def test_who_is_removed_and_added_again_is_counted_once(folder: Path, server: FakeServer) -> None:
+    check(live(folder, server, "follow(client); collector.remove(client); collector.add(client)"))
+
+
+def test_who_is_removed_while_figures_are_written_is_counted_once(folder: Path, server: FakeServer) -> None:
+    """The writer is stopped where it has counted and is about to read again, until somebody is removing the client."""
+    slow = """
+turns, readings = [], Sources.readings
+followed, reading, removing = threading.Event(), threading.Event(), threading.Event()
+
+def read_late(sources):
+    if threading.current_thread().name == "rtc-prometheus" and followed.is_set():
+        turns.append(None)
+        if len(turns) == 2:
+            reading.set()
+            assert removing.wait(20)
+    return readings(sources)
+
+Sources.readings = read_late
+"""
+    remove = """
+follow(client)
+followed.set()  # two turns come by themselves
+assert reading.wait(20)
+remover = threading.Thread(target=collector.remove, args=[client])
+remover.start()
+remover.join(0.2)  # it waits for the writer, or is done already, and either is right
+removing.set()
+remover.join(20)
+"""
+    check(live(folder, server, remove, before=slow))
+
+
+def test_a_figure_that_steps_back_is_not_counted_again(folder: Path, server: FakeServer) -> None:
+    backwards = """
+follow(client)
+collector.add(client)
+collector.remove(object())
+metrics = RealtimeClient.metrics
+RealtimeClient.metrics = lambda self: attrs.evolve(metrics(self), received=0)
+collector.remove(object())
+RealtimeClient.metrics = metrics
+assert writes()
+"""
+    check(live(folder, server, backwards))
+
+
+@pytest.mark.parametrize("added", ["", BUSY])
+def test_files_that_hang_do_not_keep_a_process(added: str, folder: Path, server: FakeServer) -> None:
+    stuck = "prometheus.PATIENCE = 0.1; follow(client); prometheus._writing.acquire()"
+    live(folder, server, stuck, added=added)
 
 
 def test_without_the_library_the_error_says_what_to_install() -> None:

@@ -16,7 +16,7 @@ from realtime_client._runtime.counters import Counters
 from realtime_client._runtime.rejected import BURST, KEPT, Rejected
 from realtime_client.errors import ConnectionLost, MalformedMessage
 from realtime_client.status import ConnectionState, ConnectionStatus, StatusChange, Transport
-from realtime_client.testing import FakeClock
+from realtime_client.testing import FakeClock, MemoryLink, MemoryTransport
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 PATIENCE = 30.0
@@ -55,6 +55,19 @@ def test_what_was_read_stays_as_it_was(counters: Counters) -> None:
     sums, _ = counters.read()
     sums["polls"] = 99
     assert counters.read()[0] == {"polls": 1}
+
+
+def test_what_a_link_sent_is_counted_while_it_lives_and_after(counters: Counters) -> None:
+    one, two = (MemoryLink(MemoryTransport(), None, hangs=False) for _ in range(2))
+    counters.follow(one)
+    one.sent_bytes = 10
+    assert counters.read()[0] == {"bytes_sent": 10}
+    counters.settle(one)
+    counters.follow(two)
+    two.sent_bytes = 5
+    assert counters.read()[0] == {"bytes_sent": 15}
+    counters.after_fork()
+    assert counters.read()[0] == {}
 
 
 @pytest.mark.usefixtures("frequent_switches")
