@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from realtime_client._core.codec import Codec
-from realtime_client._core.wire_json import encode_value, log_fields
+from realtime_client._core.relay_stream import encode_value, log_fields
 from realtime_client.errors import MalformedMessage
 from realtime_client.events import EMPTY, LogEntry, Origin, StatsUpdate, SystemAlert, wire_value
 

@@ -1,4 +1,4 @@
-"""The stream that a relay writes and readers follow: its keys, its entries, and the rules for reading them.
+"""The stream that a relay writes and readers follow: its keys, its entries, their JSON, and the rules for reading them.
 
 See docs/design/relay.md for the whole.
 """
@@ -6,17 +6,42 @@ See docs/design/relay.md for the whole.
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-__all__ = ["BEAT", "EVENT", "GAP", "NOWHERE", "Entry", "Keys", "Place", "Verdict", "at_of", "judge", "read_entry"]
+import msgspec
+
+from realtime_client.events import Event, LogEntry, NewAnomaly, wire_value
+
+__all__ = [
+    "BEAT",
+    "EVENT",
+    "GAP",
+    "NOWHERE",
+    "Entry",
+    "Keys",
+    "Place",
+    "Portion",
+    "Verdict",
+    "at_of",
+    "encode_event",
+    "encode_value",
+    "judge",
+    "log_fields",
+    "read_entry",
+]
 
 EVENT, GAP, BEAT = b"event", b"gap", b"beat"
 """What an entry may be: the name of its second field."""
 NOWHERE = b"0-0"
 """The id before every entry."""
+ENTRIES_AT_ONCE = 500
+BYTES_AT_ONCE = 4 * 1024 * 1024
+FIRST = 16
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encode = msgspec.json.Encoder().encode
 
 
 class Keys:
@@ -72,6 +97,23 @@ class Place(NamedTuple):
     read_to: bytes = NOWHERE
 
 
+class Portion:
+    """How much a read asks for: Redis counts entries, and it is bytes that fill the memory.
+
+    Attributes:
+        count: Entries of the next read: few before we know how large they are, then as many as would take 4 MiB, were
+            all like the largest of the last read, and 500 at most.
+    """
+
+    def __init__(self) -> None:
+        self.count: int = FIRST
+
+    def learn(self, raw_entries: Sequence[Any]) -> None:
+        """See what the last read gave; it was not empty."""
+        largest = max(len(b"".join(fields or ())) for _, fields in raw_entries)
+        self.count = max(1, min(ENTRIES_AT_ONCE, BYTES_AT_ONCE // max(1, largest)))
+
+
 class Verdict(enum.Enum):
     """What an entry is to a reader."""
 
@@ -107,3 +149,39 @@ def read_entry(raw: Sequence[Any]) -> Entry | None:
 def at_of(milliseconds: bytes | int) -> datetime:
     """The time of entries."""
     return EPOCH + timedelta(milliseconds=int(milliseconds))
+
+
+def encode_event(event: Event) -> bytes:
+    """The event as the message that readers decode."""
+    message: dict[str, Any] = {"type": event.type}
+    if isinstance(event, NewAnomaly):
+        message["data"] = {"log": log_fields(event.log)}
+    elif (data := event.data_to_dict()) is not None:
+        message["data"] = data
+    if event.timestamp is not None:
+        message["timestamp"] = event.timestamp
+    return encode_value(message)
+
+
+def encode_value(value: dict[str, Any]) -> bytes:
+    """JSON, with times in UTC and whole numbers of any size."""
+    try:
+        return _encode(value)
+    except (OverflowError, TypeError, ValueError):  # a whole number past 64 bits, where msgspec refuses it
+        return json.dumps(wire_value(value), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def log_fields(log: LogEntry) -> dict[str, Any]:
+    """As `LogEntry.to_dict`, in a small part of its time; dates are left to the encoder."""
+    data = {
+        "id": log.id,
+        "message": log.message,
+        "timestamp": log.timestamp,
+        "level": log.level,
+        "source": log.source,
+        "isAnomaly": log.is_anomaly,
+        "anomalyScore": log.anomaly_score,
+        "rootCauses": log.root_causes,
+        "recommendations": log.recommendations,
+    }
+    return {**wire_value(log.extra), **data} if log.extra else data

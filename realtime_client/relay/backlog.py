@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from typing import Generic, TypeVar
@@ -18,15 +19,22 @@ class Backlog(Generic[T]):
 
     Args:
         limit: How many items.
+        max_bytes: How many bytes they may take; a single item may take more.
         linger: Seconds in which more may gather behind the first item before it is taken.
         clock: The time; for tests.
     """
 
-    def __init__(self, limit: int, *, linger: float = 0.0, clock: Clock | None = None) -> None:
+    def __init__(
+        self, limit: int, *, max_bytes: float = math.inf, linger: float = 0.0, clock: Clock | None = None
+    ) -> None:
         self._limit = limit
+        self._max_bytes = max_bytes
         self._linger = linger
         self._clock = clock or Clock()
         self._items: deque[T] = deque()
+        self._sizes: deque[int] = deque()  # of the items
+        self._bytes = 0
+        self._held_back = 0  # how many wait for room
         self._changed = threading.Condition(threading.Lock())  # guards everything here
         self._first_at = 0.0  # when the first of those that wait came, or earlier
         self._awaited = 0  # with how many items whoever takes wants to be woken
@@ -34,16 +42,20 @@ class Backlog(Generic[T]):
         self._nudged = False
         self._high_water = 0  # when something was last taken
 
-    def put(self, item: T) -> None:
-        """Add an item; waits while there is no room. After `close` the item is dropped."""
+    def put(self, item: T, size: int = 0) -> None:
+        """Add an item of so many bytes; waits while there is no room. After `close` the item is dropped."""
         with self._changed:
-            while self._open and len(self._items) >= self._limit:
+            while self._open and not self._has_room(size):
+                self._held_back += 1
                 self._changed.wait()
+                self._held_back -= 1
             if not self._open:
                 return
             if not self._items:
                 self._first_at = self._clock.monotonic()
             self._items.append(item)
+            self._sizes.append(size)
+            self._bytes += size
             if len(self._items) == self._awaited:
                 self._changed.notify_all()
 
@@ -59,11 +71,14 @@ class Backlog(Generic[T]):
                 self._wait_for(min(most, self._limit), min(deadline, self._first_at + self._linger))
             self._nudged = False
             self._high_water = max(self._high_water, len(self._items))
-            was_full = len(self._items) >= self._limit
-            taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
-            if was_full:
+            count = min(most, len(self._items))
+            self._bytes -= sum(self._sizes.popleft() for _ in range(count))
+            if self._held_back:
                 self._changed.notify_all()
-            return taken
+            return [self._items.popleft() for _ in range(count)]
+
+    def _has_room(self, size: int) -> bool:
+        return not self._items or (len(self._items) < self._limit and self._bytes + size <= self._max_bytes)
 
     def _wait_for(self, count: int, until: float) -> None:
         self._awaited = count

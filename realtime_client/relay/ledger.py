@@ -10,8 +10,19 @@ import attrs
 
 from realtime_client._core.codec import Codec
 from realtime_client._core.picture import decode_picture, encode_picture
-from realtime_client._core.relay_stream import BEAT, EVENT, GAP, NOWHERE, Entry, Place, Verdict, at_of, judge
-from realtime_client._core.wire_json import encode_event, encode_value
+from realtime_client._core.relay_stream import (
+    BEAT,
+    EVENT,
+    GAP,
+    NOWHERE,
+    Entry,
+    Place,
+    Verdict,
+    at_of,
+    encode_event,
+    encode_value,
+    judge,
+)
 from realtime_client.errors import MalformedMessage
 from realtime_client.events import (
     ConnectionEstablished,

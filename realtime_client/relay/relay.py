@@ -80,7 +80,8 @@ class Relay:
         maxlen: About how many entries the stream keeps.
         snapshot_every: After how many entries the snapshot is written; at most half of ``maxlen``.
         beat_interval: Seconds without an event after which readers are told that the feed lives.
-        max_pending_events: How many events may wait to be appended; then the feed is held back.
+        max_pending_events: How many events may wait to be appended, and at most about ``max_pending_bytes`` of the
+            upstream's configuration; then the feed is held back.
         recent_logs_limit, alerts_limit, dedup_window: As of a client; what a new reader gets of the past.
 
     Attributes:

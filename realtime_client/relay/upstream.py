@@ -10,6 +10,7 @@ import attrs
 
 from realtime_client._core.answers import read_answer
 from realtime_client._core.codec import Codec
+from realtime_client._core.relay_stream import encode_event
 from realtime_client.client import RealtimeClient
 from realtime_client.config import ClientConfig
 from realtime_client.errors import MalformedMessage, PollError
@@ -49,7 +50,7 @@ class Upstream:
 
     Args:
         config: Where the feed is.
-        limit: How many events may wait.
+        limit: How many events may wait; the configuration says how many bytes of them.
         linger: Seconds in which more may gather behind an event.
     """
 
@@ -58,8 +59,8 @@ class Upstream:
         self._client = RealtimeClient(config=attrs.evolve(config, overflow="block"))
         self._poller = make_poller(config, TlsSettings(config))
         self._told = False
-        self.backlog: Backlog[Item] = Backlog(limit, linger=linger)
-        self._client.on("*", self.backlog.put)
+        self.backlog: Backlog[Item] = Backlog(limit, max_bytes=config.max_pending_bytes, linger=linger)
+        self._client.on("*", self._received)
         self._client.on_gap(self.backlog.put)
         self._client.on_connection_change(self._changed)
 
@@ -104,6 +105,9 @@ class Upstream:
         if self._poller is not None:
             self._poller.close()
 
+    def _received(self, event: Event) -> None:
+        self.backlog.put(event, _size(event))
+
     def _changed(self, connected: bool) -> None:
         if connected and not self._told:
             self._told = True
@@ -131,3 +135,11 @@ class Upstream:
         logs = sorted((log for log in content.logs if log.is_anomaly), key=lambda log: log.timestamp or now)
         anomalies = [NewAnomaly(log, timestamp=log.timestamp, received_at=now, origin=Origin.POLL) for log in logs]
         return Backfill((*anomalies, *content.events), complete=not content.malformed)
+
+
+def _size(event: Event) -> int:
+    """About how many bytes an event takes; of plain logs, which most are, without encoding them for it."""
+    if not isinstance(event, NewAnomaly) or event.log.extra:
+        return len(encode_event(event))
+    log = event.log
+    return len(log.id) + len(log.message) + sum(map(len, log.root_causes)) + sum(map(len, log.recommendations))

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from realtime_client._core.relay_stream import NOWHERE, Entry, Place, read_entry
+from realtime_client._core.relay_stream import NOWHERE, Entry, Place, Portion, read_entry
 from realtime_client.config import ClientConfig
 from realtime_client.errors import ConnectionLost
 from realtime_client.relay import scripts
@@ -20,8 +20,6 @@ from realtime_client.transports.callables import Callables
 from realtime_client.transports.redis_wire import RedisWire, Script
 
 __all__ = ["Held", "LeaseLost", "LeaseRefused", "StreamWriter", "Term"]
-
-READ_AT_ONCE = 1000
 
 
 class LeaseLost(Exception):
@@ -210,8 +208,10 @@ class StreamWriter:
 
     def read_entries(self, after: bytes) -> Iterator[list[Entry]]:
         """What the stream has behind an entry, in parts."""
-        while answer := self._ask("XREAD", "COUNT", READ_AT_ONCE, "STREAMS", self._keys.events, after):
+        portion = Portion()
+        while answer := self._ask("XREAD", "COUNT", portion.count, "STREAMS", self._keys.events, after):
             raw = answer[0][1]
+            portion.learn(raw)
             yield [entry for item in raw if (entry := read_entry(item)) is not None]
             after = raw[-1][0]
 

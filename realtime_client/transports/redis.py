@@ -18,6 +18,7 @@ from realtime_client._core.relay_stream import (
     NOWHERE,
     Entry,
     Place,
+    Portion,
     Verdict,
     at_of,
     judge,
@@ -33,8 +34,6 @@ from realtime_client.transports.redis_wire import RedisWire
 
 __all__ = ["RedisDialer", "RedisLink"]
 
-AT_ONCE = 500
-"""Entries of one read."""
 LONGEST_BLOCK = 5.0
 """Seconds after which Redis answers that there is nothing, which is how a reader knows that Redis is there."""
 
@@ -102,6 +101,7 @@ class RedisLink:
         self._target = 0  # the number with which we have caught up
         self._caught = 0
         self._restored: Place | None = None
+        self._portion = Portion()
         self._block = min(LONGEST_BLOCK, config.heartbeat_interval / 2)
         self._silence = None if config.heartbeat == "none" else self._block + config.heartbeat_timeout
         self._patience = self._silence  # how long an answer may take
@@ -173,7 +173,7 @@ class RedisLink:
         answer = self._ask(
             "XREAD",
             "COUNT",
-            AT_ONCE,
+            self._portion.count,
             "BLOCK",
             max(1, int(self._block * 1000)),
             "STREAMS",
@@ -181,7 +181,9 @@ class RedisLink:
             self._place.read_to,
         )
         if answer:
-            self._take(answer[0][1])
+            entries = answer[0][1]
+            self._portion.learn(entries)
+            self._take(entries)
         if not self._ready:
             self._hand_out(Received([], 0))
 

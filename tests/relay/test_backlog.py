@@ -121,3 +121,22 @@ def test_whoever_puts_waits_for_room_until_the_end() -> None:
     waiting.join(PATIENCE)
     assert not waiting.is_alive()
     assert backlog.take(10, 0.0) == [2]
+
+
+def test_it_is_full_when_its_bytes_are(clock: FakeClock) -> None:
+    backlog: Backlog[str] = Backlog(10, max_bytes=100, clock=clock)
+    backlog.put("one", 60)
+    backlog.put("two", 40)
+    putting = threading.Thread(target=backlog.put, args=("three", 1), daemon=True)
+    putting.start()
+    putting.join(0.05)
+    assert putting.is_alive()
+    assert backlog.take(1, 0.0) == ["one"]
+    putting.join(PATIENCE)
+    assert backlog.take(10, 0.0) == ["two", "three"]
+
+
+def test_what_is_too_large_has_room_alone(clock: FakeClock) -> None:
+    backlog: Backlog[str] = Backlog(10, max_bytes=100, clock=clock)
+    backlog.put("huge", 1000)
+    assert backlog.take(10, 0.0) == ["huge"]

@@ -29,8 +29,19 @@ from realtime_client import (
 )
 from realtime_client._core.codec import Codec
 from realtime_client._core.picture import decode_picture, encode_picture
-from realtime_client._core.relay_stream import EVENT, GAP, Entry, Keys, Place, Verdict, at_of, judge, read_entry
-from realtime_client._core.wire_json import encode_event
+from realtime_client._core.relay_stream import (
+    EVENT,
+    GAP,
+    Entry,
+    Keys,
+    Place,
+    Portion,
+    Verdict,
+    at_of,
+    encode_event,
+    judge,
+    read_entry,
+)
 from realtime_client.errors import MalformedMessage
 from realtime_client.redis_url import read_redis_url
 from realtime_client.relay.lease import Lease
@@ -90,6 +101,20 @@ def test_entries_of_others_are_not_read() -> None:
     assert read_entry([b"17-4", [b"fence", b"x", b"event", b"{}"]]) is None
     assert read_entry([b"17-4", None]) is None
     assert at_of(b"1500") == datetime(1970, 1, 1, 0, 0, 1, 500000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("sizes", "count"), [([350] * 16, 500), ([350, 1_000_000], 4), ([50_000_000], 1), ([0], 500)])
+def test_a_read_asks_for_less_where_entries_are_large(sizes: list[int], count: int) -> None:
+    portion = Portion()
+    assert portion.count == 16
+    portion.learn([(b"1-1", [b"x" * size]) for size in sizes])
+    assert portion.count == count
+
+
+def test_deleted_entries_have_no_size() -> None:
+    portion = Portion()
+    portion.learn([(b"1-1", None)])
+    assert portion.count == 500
 
 
 def test_all_keys_of_a_stream_share_one_hash_tag() -> None:
