@@ -47,6 +47,7 @@ def test_others_can_connect_to_what_it_prints(log: Path, start: Start) -> None:
     client = RealtimeClient(url, proxy="direct")
     with client.events("new_anomaly", timeout=10) as events, client:
         assert next_log(events).source == "service0"
+    process.out.until("service0")  # what it loads is loaded
     ended, taken = process.interrupt(signal.SIGINT)
     assert ended == 130
     assert taken < 3.0

@@ -101,7 +101,8 @@ def test_each_line_is_flushed(server: FakeServer, start: Start) -> None:
     assert process.interrupt(signal.SIGINT)[0] == 130
 
 
-FLOOD = [repeat(5_000, lambda n: send(anomaly(n, "x" * 4000))), wait("all sent")]
+FLOOD = [repeat(5_000, lambda n: send(anomaly(n, "x" * 16_000))), wait("all sent")]
+"""More than fits into the buffers on the way: Linux lets a socket's grow to 32 MiB."""
 
 
 def wait_until_stuck(server: FakeServer) -> None:
