@@ -377,6 +377,30 @@ def test_fifty_other_pages_fill_the_house(visit: Visit, feed: FeedServer, runnin
         stream.close()
 
 
+SLOW_FRAMES = """
+const setTimeout = window.setTimeout;
+window.requestAnimationFrame = (call) => setTimeout(call, 1000);
+window.setTimeout = (call, delay, ...rest) => setTimeout(call, delay < 10000 ? delay / 50 : delay, ...rest);
+window.pages = [];
+new MutationObserver(() => window.pages.push(document.body.dataset.page)).observe(document.body, {attributes: true});
+"""
+"""Frames of the screen that are late, as on a busy machine, and a page that is quick to believe in a loss."""
+
+
+def test_a_page_that_waits_for_a_place_has_lost_nothing(visit: Visit, feed: FeedServer, running: Served) -> None:
+    """The stream ends right behind the word that the house is full, maybe before the screen shows it."""
+    page = visit()
+    page.run("document.getElementById('pause').click()")
+    streams = _fill(running)
+    page.run(SLOW_FRAMES)
+    page.run("document.getElementById('pause').click()")
+    page.until(lambda page: "Too many pages" in page.text("#trouble"), "why it waits")
+    page.until(lambda page: page.run(STREAMS) >= 2, "the stream is over")  # the one before the pause, and this one
+    assert page.run("return window.pages") == ["connecting", "busy"]
+    for stream in streams:
+        stream.close()
+
+
 def _fill(running: Served) -> list[EventStream]:
     visitor = Visitor(running.url).log_in()
     streams: list[EventStream] = []

@@ -64,7 +64,8 @@ function open() {
       } catch {
         return; // cut short by something between here and there
       }
-      enqueue(() => handlers[name](data));
+      if (name === "busy") handlers.busy(data); // at once: the end of the stream, right behind it, is no loss
+      else enqueue(() => handlers[name](data));
     });
   }
   current.addEventListener("error", () => {
