@@ -342,11 +342,11 @@ class Relay:
         self._pause(min(held.wait + 0.005, self._settings.lease / 3))
 
     def _lead(self, term: Term) -> None:
-        fresh = self._begin(term)
+        self._begin(term)
         self._counts["terms"] += 1
-        self._log(logging.INFO, "active", fence=term.fence, seq=self._ledger.seq, upstream_kept=not fresh)
-        if fresh or self._upstream is None:
-            self._close_upstream()
+        kept = self._upstream is not None
+        self._log(logging.INFO, "active", fence=term.fence, seq=self._ledger.seq, upstream_kept=kept)
+        if not kept:
             self._follow(since=self._last_written(term))
         self._enter(RelayState.ACTIVE, well=True)
         for batch in tuple(self._ledger.unconfirmed):
@@ -367,8 +367,8 @@ class Relay:
             if time.monotonic() >= self._beat_at:
                 self._beat(upstream)
 
-    def _begin(self, term: Term) -> bool:
-        """Make the ledger and Redis agree; whether upstream must be connected anew."""
+    def _begin(self, term: Term) -> None:
+        """Make the ledger and Redis agree; what upstream has given goes, unless it follows what Redis has."""
         ledger = self._ledger
         ours = bool(ledger.epoch) and term.epoch in (ledger.epoch, b"")
         if ours and ledger.unconfirmed and term.written == ledger.fence and term.seq > ledger.seq:
@@ -376,11 +376,12 @@ class Relay:
         # Nobody has written since; where Redis has less than we remember, it has lost it.
         kept = ours and term.written <= ledger.fence and term.seq <= ledger.seq
         if not kept:
+            # First: an attempt that breaks off behind it leaves a ledger that agrees, and the next one could not tell.
+            self._close_upstream()
             self._read(term)
         # Before it is written, since the answer may be lost: what we find next time is then not taken for another's.
         ledger.fence = term.fence
         self._write_snapshot(begins=True)
-        return not kept
 
     def _find_written(self) -> None:
         """Of what is unconfirmed some was written, and only the answers were lost: see how much."""

@@ -23,6 +23,7 @@ from tests.client.recording import Record, Stopwatch, alert, anomaly, numbers, o
 from tests.faults.proxy import BOTH, FaultProxy, Toxics
 from tests.relay.load import Reader
 from tests.relay.servers import PATIENCE, RedisServer, free_port
+from tests.relay.test_same_store import Writing, decode
 
 MakeRelay = Callable[..., Relay]
 
@@ -379,6 +380,44 @@ def test_a_link_that_is_cut_again_while_the_relay_looks_what_was_written(
     assert cuts == []
     assert relay.stop()
     assert (relay.metrics().appended, relay.metrics().refused) == (3, 0)
+
+
+def test_a_link_that_is_cut_when_the_relay_has_read_what_another_one_wrote(  # noqa: PLR0917
+    server: FakeServer,
+    url: str,
+    redis_server: RedisServer,
+    stream: str,
+    make_relay: MakeRelay,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It knows all of it when it tries again; what it holds from the feed still does not follow that."""
+    read_entries = StreamWriter.read_entries
+    cuts = ["read"]
+
+    def read(writer: StreamWriter, after: bytes) -> Iterator[list[Entry]]:
+        yield from read_entries(writer, after)
+        if cuts:
+            cuts.clear()
+            raise ConnectionLost("cut")
+
+    relay = make_relay(server.url, url, lease=30.0)  # so long it does not look whether it has it still
+    relay.start()
+    wait_active(relay)
+    server.wait_for_connection()
+    with Reader(url) as reader:
+        server.send(anomaly(0))
+        reader.wait_for_number(0)
+        with redis_server.client() as client:
+            client.delete(f"realtime:{{{stream}}}:lease")
+        other = Writing(url)
+        other.append(decode([anomaly(1)]))
+        other.end()
+        monkeypatch.setattr(StreamWriter, "read_entries", read)
+        server.send(alert("refused, since another one has written"))
+        reader.told.wait_until(lambda items: any(isinstance(item, Gap) for item in items))
+        assert [gap.complete for gap in reader.gaps] == [False]
+        assert numbers(reader.events) == [0, 1]
+    assert cuts == []
 
 
 def test_a_relay_that_redis_refuses_again_and_again_does_not_flood_it(
