@@ -262,6 +262,23 @@ def test_a_gap_that_the_relay_tells_is_told(relay: Writing, url: str) -> None:
         assert reader.gaps == [told]
 
 
+def test_a_gap_that_comes_after_an_outage_is_no_event_that_was_recovered(
+    relay: Writing, redis_server: RedisServer, stream: str, proxy: FaultProxy
+) -> None:
+    now = decode([anomaly(0)])[0].received_at
+    assert now is not None
+    told = Gap(since=now, until=now, recovered=5, complete=False)
+    with Reader(redis_server.url(stream, port=proxy.port)) as reader:
+        publish(relay, 0, 1)
+        reader.wait_for_number(0)
+        proxy.set(Toxics(black_hole=True), *BOTH)
+        relay.append([told])
+        proxy.cut()
+        proxy.heal()
+        reader.told.wait_until(lambda items: any(isinstance(item, Gap) and item.complete for item in items))
+        assert [gap.recovered for gap in reader.gaps if gap.complete] == [0]
+
+
 def test_malformed_entries_end_nothing(relay: Writing, url: str, redis_server: RedisServer, stream: str) -> None:
     with Reader(url) as reader, redis_server.client() as client:
         publish(relay, 0, 1)
