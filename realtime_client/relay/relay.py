@@ -351,6 +351,7 @@ class Relay:
         self._enter(RelayState.ACTIVE, well=True)
         for batch in tuple(self._ledger.unconfirmed):
             self._append(batch)
+        self._publish()  # what a break has left in order: nothing more may come that would lead to it
         self._beat_at = time.monotonic() + self._settings.beat_interval
         upstream = self._upstream
         assert upstream is not None

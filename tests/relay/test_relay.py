@@ -15,7 +15,7 @@ import pytest
 from realtime_client import ClientConfig, ConfigError, Gap, NewAnomaly
 from realtime_client._core.relay_stream import Entry
 from realtime_client.errors import ConnectionLost
-from realtime_client.relay import Relay, RelayMetrics, RelayState
+from realtime_client.relay import Relay, RelayMetrics, RelayState, ledger
 from realtime_client.relay.ledger import Batch
 from realtime_client.relay.writer import LeaseRefused, StreamWriter
 from realtime_client.testing import FakeServer, refuse
@@ -380,6 +380,35 @@ def test_a_link_that_is_cut_again_while_the_relay_looks_what_was_written(
     assert cuts == []
     assert relay.stop()
     assert (relay.metrics().appended, relay.metrics().refused) == (3, 0)
+
+
+def test_what_a_cut_has_left_is_appended_though_the_feed_is_silent_then(
+    server: FakeServer, url: str, make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = StreamWriter.append
+    cuts = ["answer"]
+
+    def appended(writer: StreamWriter, batch: Batch) -> bytes:
+        last_id = append(writer, batch)
+        if batch.events and cuts:
+            cuts.clear()
+            raise ConnectionLost("cut")
+        return last_id
+
+    monkeypatch.setattr(ledger, "BATCH", 1)
+    monkeypatch.setattr(StreamWriter, "append", appended)
+    # It looks around after a third of the lease at the latest.
+    relay = make_relay(server.url, url, lease=90.0, linger=1.0, beat_interval=3600.0)
+    relay.start()
+    wait_active(relay)
+    server.wait_for_connection()
+    with Reader(url) as reader:
+        for number in range(3):
+            server.send(anomaly(number))
+        reader.wait_for_number(2, PATIENCE)
+        assert numbers(reader.events) == [0, 1, 2]
+    assert cuts == []
+    assert relay.metrics().renewals == 0
 
 
 def test_a_link_that_is_cut_when_the_relay_has_read_what_another_one_wrote(  # noqa: PLR0917
