@@ -143,6 +143,7 @@ class Relay:
         self._snapshot_at = 0
         self._beat_at = 0.0
         self._attempt = 0
+        self._high_water = 0  # of the backlogs that are no more
         self._counts = dict.fromkeys(COUNTERS, 0)
         # Shared with whoever asks.
         self._changed = threading.Condition(threading.Lock())  # guards _state, _error and _stopping
@@ -241,7 +242,7 @@ class Relay:
             **self._counts,
             duplicates=self._ledger.duplicates,
             waiting=0 if upstream is None else len(upstream.backlog),
-            waiting_high_water=0 if upstream is None else upstream.backlog.high_water,
+            waiting_high_water=max(self._high_water, 0 if upstream is None else upstream.backlog.high_water),
             seq=self._ledger.seq,
             fence=self._ledger.fence,
             active=int(self.state is RelayState.ACTIVE),
@@ -534,9 +535,12 @@ class Relay:
             self._log(logging.WARNING, "lease lost at the end", reason=str(lost))
 
     def _close_upstream(self) -> None:
-        upstream, self._upstream = self._upstream, None
+        upstream = self._upstream
         self._order.begin(since=None)
         if upstream is not None:
+            # Before it goes: whoever asks meanwhile shall see no less.
+            self._high_water = max(self._high_water, upstream.backlog.high_water)
+            self._upstream = None
             upstream.close(self._settings.lease * GOODBYE)
 
     def _pause(self, seconds: float) -> None:

@@ -113,6 +113,7 @@ def test_what_comes_is_relayed(server: FakeServer, url: str, make_relay: MakeRel
     assert relay.state is RelayState.STOPPED
     metrics = relay.metrics()  # only now: a reader may have an event before the relay knows that it was appended
     assert (metrics.appended, metrics.duplicates, metrics.active, metrics.fence) == (5, 1, 0, 1)
+    assert metrics.waiting_high_water >= 1
 
 
 def test_any_text_comes_through_as_it_was(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
