@@ -163,7 +163,9 @@ class Relay:
     def start(self) -> None:
         """Start the relay's thread; returns at once. A relay that runs goes on; one that was stopped starts anew."""
         with self._changed:
-            if self._thread is not None and self._thread.is_alive():
+            # The thread that has said that it ended may still be on its way out: that was the last thing it did.
+            ended = self._state is RelayState.STOPPED
+            if self._thread is not None and self._thread.is_alive() and not ended:
                 return
             self._stopping = False
             self._state = RelayState.DISCONNECTED  # from here on, so that nobody takes it for one that has ended

@@ -160,6 +160,28 @@ def test_it_can_be_started_again(server: FakeServer, url: str, make_relay: MakeR
         assert relay.stop()
 
 
+def test_one_that_has_just_ended_can_be_started(
+    server: FakeServer, url: str, make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has waited for its end need not wait for that of its thread."""
+    enter, go_on = Relay._enter, threading.Event()
+
+    def entered(relay: Relay, state: RelayState, *, well: bool = False) -> None:
+        enter(relay, state, well=well)
+        if state is RelayState.STOPPED:
+            go_on.wait(PATIENCE)
+
+    monkeypatch.setattr(Relay, "_enter", entered)
+    relay = make_relay(server.url, url)
+    relay.start()
+    wait_active(relay)
+    assert not relay.stop(1.0)
+    assert relay.wait_for(RelayState.STOPPED, PATIENCE)
+    relay.start()
+    wait_active(relay)
+    go_on.set()
+
+
 def test_what_waits_is_appended_before_the_end(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
     relay = make_relay(server.url, url)
     relay.start()
