@@ -241,9 +241,8 @@ class RedisWire:
 
     def _lost(self, error: Exception, timeout: float | None) -> ConnectionLost:
         lost: ConnectionLost
-        if isinstance(error, (TimeoutError, redis.TimeoutError)):
-            silence = timeout or 0.0
-            lost = HeartbeatTimeout(f"nothing was heard from Redis for {silence:.1f} s", silence=silence)
+        if timeout is not None and isinstance(error, (TimeoutError, redis.TimeoutError)):
+            lost = HeartbeatTimeout(f"nothing was heard from Redis for {timeout:.1f} s", silence=timeout)
         elif isinstance(error, AskError) or str(error).startswith(ELSEWHERE):  # the next attempt asks the Cluster where
             lost = ConnectionLost("the stream is on another node of the Cluster")
         elif isinstance(error, ResponseError):

@@ -14,15 +14,19 @@ from realtime_client import (
     AuthenticationError,
     ClientConfig,
     ConnectError,
+    ConnectionLost,
     ConnectionState,
     Gap,
+    HeartbeatTimeout,
     NotConnected,
     Origin,
     RealtimeClient,
     Transport,
 )
 from realtime_client.testing import FakeServer
+from realtime_client.transports.callables import Callables
 from realtime_client.transports.redis import RedisLink
+from realtime_client.transports.redis_wire import RedisWire
 from tests.client.conftest import Make
 from tests.client.recording import FIRST_FAILURE, QUICK, Record, Stopwatch, numbers
 from tests.faults.proxy import BOTH, FaultProxy, Toxics
@@ -334,6 +338,14 @@ def test_a_state_that_cannot_be_understood_is_no_connection(
         publish(relay, 2, 3)
         reader.wait_for_number(2)
     assert "unexpected error" not in caplog.text
+
+
+def test_a_connection_that_the_kernel_gives_up_was_not_silent_for_no_time(url: str) -> None:
+    """Without a heartbeat there is no limit that could be named."""
+    for timeout, kind, words in ((None, ConnectionLost, "broke: no route"), (2.5, HeartbeatTimeout, "for 2.5 s")):
+        lost = RedisWire(ClientConfig(url), Callables("test"))._lost(TimeoutError("no route"), timeout)
+        assert type(lost) is kind
+        assert words in str(lost)
 
 
 def test_the_store_says_that_no_relay_lives(relay: Writing, url: str, redis_server: RedisServer) -> None:
