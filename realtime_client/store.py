@@ -447,7 +447,7 @@ class DashboardStore:
         with self._lock:
             # Only what was delivered before is remembered, and not what another store had.
             known = self._seen.keys() | self._before.keys()
-            had = {(alert.timestamp, alert.message) for alert in self._alerts}
+            had = {_identity(alert) for alert in self._alerts}
             there = set(picture.seen)
             self._before.update((log_id, None) for log_id in self._seen if log_id not in there)
             while len(self._before) > self._dedup_window:
@@ -457,7 +457,7 @@ class DashboardStore:
                 for _, log in picture.logs
                 if log.is_anomaly and log.id not in known
             ]
-            fresh += [alert for alert in picture.alerts if (alert.timestamp, alert.message) not in had]
+            fresh += [alert for alert in picture.alerts if _identity(alert) not in had]
             self._figures = {name: value for name, value in picture.stats.items() if name in KNOWN_STATS}
             self._further = {name: value for name, value in picture.stats.items() if name not in KNOWN_STATS}
             logs = picture.logs[-self._recent_logs_limit :]

@@ -533,6 +533,13 @@ def test_a_picture_gives_as_events_what_is_new_here_in_the_order_of_their_timest
     assert store.restore(picture, received_at=at(9), transport=Transport.REDIS) == [fresh[2]]  # its id is in no list
 
 
+def test_an_alert_of_a_picture_that_is_graver_than_the_one_here_is_new(store: DashboardStore) -> None:
+    warned, failed = (SystemAlert("disk", severity, timestamp=at(1)) for severity in ("warning", "error"))
+    apply(store, warned)
+    picture = Picture(alerts=(warned, failed))
+    assert store.restore(picture, received_at=at(2), transport=Transport.REDIS) == [failed]
+
+
 def test_a_picture_is_cut_to_what_this_store_keeps() -> None:
     small = DashboardStore(recent_logs_limit=1, alerts_limit=1, dedup_window=2)
     picture = Picture(

@@ -123,10 +123,11 @@ class Connection:
     def _await_greeting(self) -> Finding:
         assert self._talk is not None
         wait = min(GREETING, self._config.connect_timeout)
+        until = time.monotonic() + wait
         try:
-            item = self._talk.hear(time.monotonic() + wait)
+            item = self._talk.hear(until)
             while isinstance(item, PongFrame):
-                item = self._talk.hear(time.monotonic() + wait)
+                item = self._talk.hear(until)
         except TimeoutError:
             cause = "the server does not greet, and nothing happens just now"
             return Finding(f"nothing within {wait:g} s", Verdict.WARN, cause, "none is needed if that is its way")

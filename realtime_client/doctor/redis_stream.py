@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["RedisStream"]
 
 QUIET = 30.0
-"""Seconds without an entry after which the feed does not live: relays write one every ten, whatever happens."""
+"""Seconds without an entry after which the feed does not live: while it does, relays write one every ten by default."""
 TAKEOVER = 2.0
 """Seconds in which a relay that stands by takes a lease that was given back, with the usual one of five seconds."""
 LOOK_AGAIN = 0.1

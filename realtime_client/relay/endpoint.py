@@ -77,7 +77,8 @@ class Endpoint:
 
     def close(self) -> None:
         """Listen no longer; blocks for a moment."""
-        self._server.shutdown()
+        if self._thread.is_alive():  # not in a forked child, which would wait for its end for ever
+            self._server.shutdown()
         self._server.server_close()
         self._thread.join(1.0)
 

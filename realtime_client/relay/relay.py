@@ -144,6 +144,7 @@ class Relay:
         self._snapshot_at = 0
         self._beat_at = 0.0
         self._attempt = 0
+        self._high_water = 0  # of the backlogs that are no more
         self._counts = dict.fromkeys(COUNTERS, 0)
         # Shared with whoever asks.
         self._changed = threading.Condition(threading.Lock())  # guards _state, _error and _stopping
@@ -163,7 +164,9 @@ class Relay:
     def start(self) -> None:
         """Start the relay's thread; returns at once. A relay that runs goes on; one that was stopped starts anew."""
         with self._changed:
-            if self._thread is not None and self._thread.is_alive():
+            # The thread that has said that it ended may still be on its way out: that was the last thing it did.
+            ended = self._state is RelayState.STOPPED
+            if self._thread is not None and self._thread.is_alive() and not ended:
                 return
             self._stopping = False
             self._state = RelayState.DISCONNECTED  # from here on, so that nobody takes it for one that has ended
@@ -242,7 +245,7 @@ class Relay:
             **self._counts,
             duplicates=self._ledger.duplicates,
             waiting=0 if upstream is None else len(upstream.backlog),
-            waiting_high_water=0 if upstream is None else upstream.backlog.high_water,
+            waiting_high_water=max(self._high_water, 0 if upstream is None else upstream.backlog.high_water),
             seq=self._ledger.seq,
             fence=self._ledger.fence,
             active=int(self.state is RelayState.ACTIVE),
@@ -343,15 +346,16 @@ class Relay:
         self._pause(min(held.wait + 0.005, self._settings.lease / 3))
 
     def _lead(self, term: Term) -> None:
-        fresh = self._begin(term)
+        self._begin(term)
         self._counts["terms"] += 1
-        self._log(logging.INFO, "active", fence=term.fence, seq=self._ledger.seq, upstream_kept=not fresh)
-        if fresh or self._upstream is None:
-            self._close_upstream()
+        kept = self._upstream is not None
+        self._log(logging.INFO, "active", fence=term.fence, seq=self._ledger.seq, upstream_kept=kept)
+        if not kept:
             self._follow(since=self._last_written(term))
         self._enter(RelayState.ACTIVE, well=True)
         for batch in tuple(self._ledger.unconfirmed):
             self._append(batch)
+        self._publish()  # what a break has left in order: nothing more may come that would lead to it
         self._beat_at = time.monotonic() + self._settings.beat_interval
         upstream = self._upstream
         assert upstream is not None
@@ -368,8 +372,8 @@ class Relay:
             if time.monotonic() >= self._beat_at:
                 self._beat(upstream)
 
-    def _begin(self, term: Term) -> bool:
-        """Make the ledger and Redis agree; whether upstream must be connected anew."""
+    def _begin(self, term: Term) -> None:
+        """Make the ledger and Redis agree; what upstream has given goes, unless it follows what Redis has."""
         ledger = self._ledger
         ours = bool(ledger.epoch) and term.epoch in (ledger.epoch, b"")
         if ours and ledger.unconfirmed and term.written == ledger.fence and term.seq > ledger.seq:
@@ -377,11 +381,12 @@ class Relay:
         # Nobody has written since; where Redis has less than we remember, it has lost it.
         kept = ours and term.written <= ledger.fence and term.seq <= ledger.seq
         if not kept:
+            # First: an attempt that breaks off behind it leaves a ledger that agrees, and the next one could not tell.
+            self._close_upstream()
             self._read(term)
         # Before it is written, since the answer may be lost: what we find next time is then not taken for another's.
         ledger.fence = term.fence
         self._write_snapshot(begins=True)
-        return not kept
 
     def _find_written(self) -> None:
         """Of what is unconfirmed some was written, and only the answers were lost: see how much."""
@@ -533,9 +538,12 @@ class Relay:
             self._log(logging.WARNING, "lease lost at the end", reason=str(lost))
 
     def _close_upstream(self) -> None:
-        upstream, self._upstream = self._upstream, None
+        upstream = self._upstream
         self._order.begin(since=None)
         if upstream is not None:
+            # Before it goes: whoever asks meanwhile shall see no less.
+            self._high_water = max(self._high_water, upstream.backlog.high_water)
+            self._upstream = None
             upstream.close(self._settings.lease * GOODBYE)
 
     def _pause(self, seconds: float) -> None:

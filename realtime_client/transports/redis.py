@@ -12,7 +12,6 @@ from typing import Any
 import attrs
 
 from realtime_client._core.relay_stream import (
-    BEAT,
     EVENT,
     GAP,
     NOWHERE,
@@ -99,7 +98,7 @@ class RedisLink:
         self._handed_out: Place | None = None
         self._since: datetime | None = None  # when the feed was last heard, while a gap has to be told
         self._target = 0  # the number with which we have caught up
-        self._caught = 0
+        self._caught = 0  # events until then
         self._restored: Place | None = None
         self._portion = Portion()
         self._block = min(LONGEST_BLOCK, config.heartbeat_interval / 2)
@@ -223,7 +222,7 @@ class RedisLink:
                 messages.append(entry.body)
             elif entry.kind == GAP:
                 flush(_read_gap(entry.body))
-            if self._since is not None and entry.kind != BEAT:
+            if self._since is not None and entry.kind == EVENT:
                 self._caught += 1
             if self._since is not None and entry.seq >= self._target:
                 flush(self._gap(complete=True, recovered=self._caught))

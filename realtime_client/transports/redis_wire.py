@@ -135,16 +135,18 @@ class RedisWire:
         url = self._url
         if url.sentinel is None and not url.cluster:
             return url.nodes[0]
+        share = left(deadline) / len(url.nodes)  # a node whose machine is gone must leave some of it to the others
         how: dict[str, Any] = {
-            "socket_timeout": left(deadline),
-            "socket_connect_timeout": left(deadline),
+            "socket_timeout": share,
+            "socket_connect_timeout": share,
             "retry": Retry(NoBackoff(), 0),  # the next node is asked at once, and another attempt is ours to make
         }
         if url.tls:
-            how.update(ssl=True, ssl_ca_certs=self._config.ca_file)
+            # Old redis-py checks no names unless told to, and whoever names the server is told the password.
+            how.update(ssl=True, ssl_ca_certs=self._config.ca_file, ssl_check_hostname=True)
 
         def ask_sentinels() -> tuple[str, int]:
-            sentinels = Sentinel(url.nodes, **how)
+            sentinels = Sentinel(url.nodes, sentinel_kwargs=how)  # or it would pass on the times alone
             try:
                 host, port = sentinels.discover_master(url.sentinel)
                 return str(host), int(port)
@@ -239,9 +241,8 @@ class RedisWire:
 
     def _lost(self, error: Exception, timeout: float | None) -> ConnectionLost:
         lost: ConnectionLost
-        if isinstance(error, (TimeoutError, redis.TimeoutError)):
-            silence = timeout or 0.0
-            lost = HeartbeatTimeout(f"nothing was heard from Redis for {silence:.1f} s", silence=silence)
+        if timeout is not None and isinstance(error, (TimeoutError, redis.TimeoutError)):
+            lost = HeartbeatTimeout(f"nothing was heard from Redis for {timeout:.1f} s", silence=timeout)
         elif isinstance(error, AskError) or str(error).startswith(ELSEWHERE):  # the next attempt asks the Cluster where
             lost = ConnectionLost("the stream is on another node of the Cluster")
         elif isinstance(error, ResponseError):

@@ -27,7 +27,7 @@ from realtime_client import (
     RecordingError,
     SystemAlert,
 )
-from realtime_client._core.frames import TEXT, encode_frame
+from realtime_client._core.frames import PONG, TEXT, encode_frame
 from realtime_client._core.handshake import parse_request, upgrade_answer
 from realtime_client.doctor import Check, Verdict, connection, diagnose
 from realtime_client.recording import Recorder, replay_url
@@ -398,6 +398,14 @@ def test_no_greeting_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks["heartbeat"].verdict is OK
 
 
+def test_pongs_that_nobody_asked_for_are_no_greeting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "GREETING", 0.2)
+    with DeafServer(encode_frame(PONG, b"")) as port:
+        checks = examined(f"ws://127.0.0.1:{port}/ws", heartbeat_timeout=0.2)
+    assert (checks["greeting"].verdict, checks["greeting"].found) == (WARN, "nothing within 0.2 s")
+    assert checks["heartbeat"].verdict is WARN
+
+
 def test_another_message_does_as_well() -> None:
     with FakeServer(then=[accept(greeting={"type": "stats_update", "data": {"stats": {}}})]) as server:
         assert examined(server.url)["greeting"].found == "the first message is stats_update"
@@ -427,16 +435,17 @@ def test_a_server_that_does_not_answer_pings() -> None:
 
 
 def test_a_server_that_speaks_and_does_not_answer_pings() -> None:
-    with DeafServer() as port:
+    with DeafServer(encode_frame(TEXT, b'{"type":"tick"}')) as port:
         heartbeat = examined(f"ws://127.0.0.1:{port}/ws", heartbeat_timeout=0.5)["heartbeat"]
     assert heartbeat.verdict is WARN
     assert "other messages" in heartbeat.found
 
 
 class DeafServer:
-    """Opens a WebSocket to its only client, and talks without ever listening."""
+    """Opens a WebSocket to its only client, and says a frame again and again without ever listening."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame: bytes) -> None:
+        self._frame = frame
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve)
         self._over = threading.Event()
@@ -446,7 +455,7 @@ class DeafServer:
         with sock, contextlib.suppress(OSError):
             sock.sendall(upgrade_answer(parse_request(sock.recv(65536))))
             while not self._over.wait(0.02):
-                sock.sendall(encode_frame(TEXT, b'{"type":"tick"}'))
+                sock.sendall(self._frame)
 
     def __enter__(self) -> int:
         self._thread.start()

@@ -16,6 +16,7 @@ from realtime_client.demo import FeedServer
 from realtime_client.integrations.prometheus import RealtimeCollector
 from realtime_client.relay import Relay, RelayState
 from realtime_client.relay.endpoint import Endpoint, exposition
+from tests.outages.processes import in_child
 from tests.relay.servers import PATIENCE, RedisServer, RelayProcess, free_port
 
 NOWHERE = "redis://127.0.0.1:1/0?stream=s"
@@ -67,6 +68,12 @@ def test_nobody_else_can_ask_by_default() -> None:
     with Endpoint(Relay("ws://localhost:1/", NOWHERE)) as endpoint:
         (host, _), *_ = [endpoint._server.server_address[:2]]
         assert host == "127.0.0.1"
+
+
+def test_a_forked_child_can_leave_it() -> None:
+    with Endpoint(Relay("ws://localhost:1/", NOWHERE)) as endpoint:
+        in_child(endpoint.close)
+        assert get(endpoint.port, "/metrics")[0] == 200
 
 
 def test_it_does_not_say_what_it_is_made_of() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 import redis
 
+from realtime_client import ClientConfig
+from realtime_client.transports.callables import Callables
+from realtime_client.transports.redis_wire import RedisWire
 from tests.client.recording import Record
 from tests.relay.load import Reader, load
 from tests.relay.servers import PATIENCE, RedisServer, RelayProcess, Sentinel, free_port
@@ -61,6 +65,16 @@ def test_a_sentinel_replaces_the_server_that_is_killed(nothing_is_left: None) ->
         assert not set(range(count)) - set(numbers) or any(not gap.complete for gap in reader.gaps)
         assert reader.gaps
         assert reader.client.store.stats.anomaly_count == count
+
+
+def test_a_sentinel_that_does_not_answer_leaves_time_for_the_next(nothing_is_left: None) -> None:
+    """As one whose machine is gone together with that of the server."""
+    with RedisServer() as master, Sentinel(master) as sentinel, socket.create_server(("127.0.0.1", 0)) as silent:
+        nodes = f"127.0.0.1:{silent.getsockname()[1]}/0?stream=s&also=127.0.0.1:{sentinel.port}"
+        wire = RedisWire(ClientConfig(f"redis://{nodes}&sentinel=mymaster"), Callables("test"))
+        wire.open(time.monotonic() + 6.0)
+        assert wire.ask("PING", timeout=PATIENCE)
+        wire.release()
 
 
 def is_ready(node: RedisServer) -> bool:

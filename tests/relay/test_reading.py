@@ -14,15 +14,19 @@ from realtime_client import (
     AuthenticationError,
     ClientConfig,
     ConnectError,
+    ConnectionLost,
     ConnectionState,
     Gap,
+    HeartbeatTimeout,
     NotConnected,
     Origin,
     RealtimeClient,
     Transport,
 )
 from realtime_client.testing import FakeServer
+from realtime_client.transports.callables import Callables
 from realtime_client.transports.redis import RedisLink
+from realtime_client.transports.redis_wire import RedisWire
 from tests.client.conftest import Make
 from tests.client.recording import FIRST_FAILURE, QUICK, Record, Stopwatch, numbers
 from tests.faults.proxy import BOTH, FaultProxy, Toxics
@@ -262,6 +266,23 @@ def test_a_gap_that_the_relay_tells_is_told(relay: Writing, url: str) -> None:
         assert reader.gaps == [told]
 
 
+def test_a_gap_that_comes_after_an_outage_is_no_event_that_was_recovered(
+    relay: Writing, redis_server: RedisServer, stream: str, proxy: FaultProxy
+) -> None:
+    now = decode([anomaly(0)])[0].received_at
+    assert now is not None
+    told = Gap(since=now, until=now, recovered=5, complete=False)
+    with Reader(redis_server.url(stream, port=proxy.port)) as reader:
+        publish(relay, 0, 1)
+        reader.wait_for_number(0)
+        proxy.set(Toxics(black_hole=True), *BOTH)
+        relay.append([told])
+        proxy.cut()
+        proxy.heal()
+        reader.told.wait_until(lambda items: any(isinstance(item, Gap) and item.complete for item in items))
+        assert [gap.recovered for gap in reader.gaps if gap.complete] == [0]
+
+
 def test_malformed_entries_end_nothing(relay: Writing, url: str, redis_server: RedisServer, stream: str) -> None:
     with Reader(url) as reader, redis_server.client() as client:
         publish(relay, 0, 1)
@@ -317,6 +338,14 @@ def test_a_state_that_cannot_be_understood_is_no_connection(
         publish(relay, 2, 3)
         reader.wait_for_number(2)
     assert "unexpected error" not in caplog.text
+
+
+def test_a_connection_that_the_kernel_gives_up_was_not_silent_for_no_time(url: str) -> None:
+    """Without a heartbeat there is no limit that could be named."""
+    for timeout, kind, words in ((None, ConnectionLost, "broke: no route"), (2.5, HeartbeatTimeout, "for 2.5 s")):
+        lost = RedisWire(ClientConfig(url), Callables("test"))._lost(TimeoutError("no route"), timeout)
+        assert type(lost) is kind
+        assert words in str(lost)
 
 
 def test_the_store_says_that_no_relay_lives(relay: Writing, url: str, redis_server: RedisServer) -> None:

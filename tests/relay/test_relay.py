@@ -15,7 +15,7 @@ import pytest
 from realtime_client import ClientConfig, ConfigError, Gap, NewAnomaly
 from realtime_client._core.relay_stream import Entry
 from realtime_client.errors import ConnectionLost
-from realtime_client.relay import Relay, RelayMetrics, RelayState
+from realtime_client.relay import Relay, RelayMetrics, RelayState, ledger
 from realtime_client.relay.ledger import Batch
 from realtime_client.relay.writer import LeaseRefused, StreamWriter
 from realtime_client.testing import FakeServer, refuse
@@ -23,6 +23,7 @@ from tests.client.recording import Record, Stopwatch, alert, anomaly, numbers, o
 from tests.faults.proxy import BOTH, FaultProxy, Toxics
 from tests.relay.load import Reader
 from tests.relay.servers import PATIENCE, RedisServer, free_port
+from tests.relay.test_same_store import Writing, decode
 
 MakeRelay = Callable[..., Relay]
 
@@ -112,6 +113,7 @@ def test_what_comes_is_relayed(server: FakeServer, url: str, make_relay: MakeRel
     assert relay.state is RelayState.STOPPED
     metrics = relay.metrics()  # only now: a reader may have an event before the relay knows that it was appended
     assert (metrics.appended, metrics.duplicates, metrics.active, metrics.fence) == (5, 1, 0, 1)
+    assert metrics.waiting_high_water >= 1
 
 
 def test_any_text_comes_through_as_it_was(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
@@ -156,6 +158,28 @@ def test_it_can_be_started_again(server: FakeServer, url: str, make_relay: MakeR
         wait_active(relay)
         assert relay.metrics().fence == fence
         assert relay.stop()
+
+
+def test_one_that_has_just_ended_can_be_started(
+    server: FakeServer, url: str, make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has waited for its end need not wait for that of its thread."""
+    enter, go_on = Relay._enter, threading.Event()
+
+    def entered(relay: Relay, state: RelayState, *, well: bool = False) -> None:
+        enter(relay, state, well=well)
+        if state is RelayState.STOPPED:
+            go_on.wait(PATIENCE)
+
+    monkeypatch.setattr(Relay, "_enter", entered)
+    relay = make_relay(server.url, url)
+    relay.start()
+    wait_active(relay)
+    assert not relay.stop(1.0)
+    assert relay.wait_for(RelayState.STOPPED, PATIENCE)
+    relay.start()
+    wait_active(relay)
+    go_on.set()
 
 
 def test_what_waits_is_appended_before_the_end(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
@@ -379,6 +403,73 @@ def test_a_link_that_is_cut_again_while_the_relay_looks_what_was_written(
     assert cuts == []
     assert relay.stop()
     assert (relay.metrics().appended, relay.metrics().refused) == (3, 0)
+
+
+def test_what_a_cut_has_left_is_appended_though_the_feed_is_silent_then(
+    server: FakeServer, url: str, make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = StreamWriter.append
+    cuts = ["answer"]
+
+    def appended(writer: StreamWriter, batch: Batch) -> bytes:
+        last_id = append(writer, batch)
+        if batch.events and cuts:
+            cuts.clear()
+            raise ConnectionLost("cut")
+        return last_id
+
+    monkeypatch.setattr(ledger, "BATCH", 1)
+    monkeypatch.setattr(StreamWriter, "append", appended)
+    # It looks around after a third of the lease at the latest.
+    relay = make_relay(server.url, url, lease=90.0, linger=1.0, beat_interval=3600.0)
+    relay.start()
+    wait_active(relay)
+    server.wait_for_connection()
+    with Reader(url) as reader:
+        for number in range(3):
+            server.send(anomaly(number))
+        reader.wait_for_number(2, PATIENCE)
+        assert numbers(reader.events) == [0, 1, 2]
+    assert cuts == []
+    assert relay.metrics().renewals == 0
+
+
+def test_a_link_that_is_cut_when_the_relay_has_read_what_another_one_wrote(  # noqa: PLR0917
+    server: FakeServer,
+    url: str,
+    redis_server: RedisServer,
+    stream: str,
+    make_relay: MakeRelay,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It knows all of it when it tries again; what it holds from the feed still does not follow that."""
+    read_entries = StreamWriter.read_entries
+    cuts = ["read"]
+
+    def read(writer: StreamWriter, after: bytes) -> Iterator[list[Entry]]:
+        yield from read_entries(writer, after)
+        if cuts:
+            cuts.clear()
+            raise ConnectionLost("cut")
+
+    relay = make_relay(server.url, url, lease=30.0)  # so long it does not look whether it has it still
+    relay.start()
+    wait_active(relay)
+    server.wait_for_connection()
+    with Reader(url) as reader:
+        server.send(anomaly(0))
+        reader.wait_for_number(0)
+        with redis_server.client() as client:
+            client.delete(f"realtime:{{{stream}}}:lease")
+        other = Writing(url)
+        other.append(decode([anomaly(1)]))
+        other.end()
+        monkeypatch.setattr(StreamWriter, "read_entries", read)
+        server.send(alert("refused, since another one has written"))
+        reader.told.wait_until(lambda items: any(isinstance(item, Gap) for item in items))
+        assert [gap.complete for gap in reader.gaps] == [False]
+        assert numbers(reader.events) == [0, 1]
+    assert cuts == []
 
 
 def test_a_relay_that_redis_refuses_again_and_again_does_not_flood_it(

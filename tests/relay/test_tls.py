@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 
-from realtime_client import ConnectError
+from realtime_client import ClientConfig, ConnectError
+from realtime_client.transports.callables import Callables
+from realtime_client.transports.redis_wire import RedisWire
 from tests.client.conftest import Make
 from tests.client.recording import FIRST_FAILURE, Stopwatch
-from tests.relay.servers import PATIENCE, RedisServer
+from tests.relay.servers import PATIENCE, RedisServer, Sentinel
 from tests.relay.test_reading import publish
 from tests.relay.test_same_store import Writing
 from tests.relay.tls_front import TlsFront
@@ -51,3 +54,11 @@ def test_a_server_that_is_not_trusted(secure_url: str, make: Make) -> None:
     with pytest.raises(ConnectError, match="the certificate is not trusted") as caught:
         make(secure_url, **FIRST_FAILURE).connect(PATIENCE)
     assert not caught.value.retryable
+
+
+def test_sentinels_are_asked_with_tls_too(ca_file: str) -> None:
+    """Whoever says where the server is gets its password."""
+    with RedisServer() as master, Sentinel(master) as sentinel, TlsFront(sentinel.port, AUTHORITY) as front:
+        url = f"rediss://localhost:{front.port}/0?stream=s&sentinel=mymaster"
+        wire = RedisWire(ClientConfig(url, ca_file=ca_file), Callables("test"))
+        assert wire._find(None, time.monotonic() + PATIENCE) == ("127.0.0.1", master.port)
