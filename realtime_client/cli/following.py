@@ -175,6 +175,10 @@ def _wanted(
                 raise Failure(Exit.UNREACHABLE, f"not connected within {args.duration:g} s ({_state(client)})")
             return
         if now >= silent_at:
+            if history is not None:
+                yield from history.kept
+                if history.kept and not args.follow:
+                    return
             raise Failure(Exit.TIMEOUT, f"no event within {args.timeout:g} s ({_state(client)})")
         event = next_within(max(0.0, min(LOOK_AROUND, end_at - now, silent_at - now)))
         if event is None:
@@ -185,6 +189,7 @@ def _wanted(
         elif history is not None and history.takes(event, time.monotonic()):
             if shows(event):
                 history.kept.append(event)
+                silent_at = _deadline(time.monotonic(), args.timeout)
         elif shows(event):
             if history is not None:
                 yield from history.kept
