@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from typing import TextIO
 
 from realtime_client import ClientConfig, Event, NewAnomaly, Origin, PollError, RealtimeClient, SystemAlert
 from realtime_client.cli.arguments import amount, count, moment, seconds, template_text
@@ -120,7 +121,9 @@ def follow(config: ClientConfig, args: argparse.Namespace, *, hidden: frozenset[
     left = math.inf if args.count is None else args.count
     try:
         client.connect(wait=False)
-        for event in _wanted(client, course, events.next_within, lambda: events.ended, args=args, shows=shows):
+        for event in _wanted(
+            client, course, events.next_within, lambda: events.ended, args=args, shows=shows, stream=stream
+        ):
             if event is not None:
                 write_line(render(event), stream)
                 left -= 1
@@ -149,13 +152,15 @@ def _wanted(
     *,
     args: argparse.Namespace,
     shows: Callable[[Event], bool],
+    stream: TextIO,
 ) -> Iterator[Event | None]:
     """The events to show; ``None`` now and then where none came, for a look around. Ends when the options say so.
 
     Raises:
         Failure: ``--timeout`` has passed, or ``--duration`` without any connection.
+        BrokenPipeError: The reader has left a busy feed of which nothing is shown.
     """
-    began = time.monotonic()
+    began = look_at = time.monotonic()
     end_at = _deadline(began, args.duration)
     silent_at = _deadline(began, args.timeout)
     history = _History(args.lines) if args.lines is not None or not args.follow else None
@@ -198,6 +203,10 @@ def _wanted(
                 history = None
             yield event
             silent_at = _deadline(time.monotonic(), args.timeout)
+        elif now >= look_at:  # such a feed leaves no pause to look around in
+            look_at = now + LOOK_AROUND
+            if reader_has_left(stream):
+                raise BrokenPipeError
 
 
 class _History:

@@ -581,6 +581,17 @@ def test_a_reader_that_leaves_ends_it_quietly_though_no_further_event_comes(star
     assert process.said() == ""
 
 
+def test_a_reader_that_leaves_a_busy_feed_of_which_nothing_is_shown_ends_it(start: Start) -> None:
+    script = [send(alert("the only one")), repeat(None, send(STATS), interval=0.02)]
+    with FakeServer(then=script) as server:
+        process = start("tail", server.url, "--quiet", "--type", "system_alert")
+        assert process.popen.stdout is not None
+        process.popen.stdout.readline()
+        process.popen.stdout.close()
+        assert process.end() == 0
+    assert process.said() == ""
+
+
 def test_head_ends_it_quietly(start: Start) -> None:
     with FakeServer(then=[repeat(None, send(alert("again")), interval=0.01)]) as server:
         command = f"{{ {shlex.join(COMMAND)} tail {server.url} --quiet; echo rc $? >&2; }} | head -n 3"
