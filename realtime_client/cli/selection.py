@@ -69,7 +69,7 @@ class Selection:
         """Whether a log is selected."""
         return (
             (self.level is None or rank(log.level) >= RANKS[self.level])
-            and (not self.sources or any(fnmatchcase(log.source, source) for source in self.sources))
+            and (not self.sources or any(_fits(log.source, source) for source in self.sources))
             and (self.min_score is None or log.anomaly_score >= self.min_score)
             and (self.since is None or log.timestamp is None or log.timestamp >= self.since)
             and (self.words is None or self.words.search(log.message) is not None)
@@ -87,6 +87,10 @@ class Selection:
         if self.min_score is not None:
             parts.append(f"score {self.min_score:g} and above")
         return ", ".join(parts)
+
+
+def _fits(source: str, wanted: str) -> bool:
+    return fnmatchcase(source, wanted.replace("[", "[[]"))  # a bracket is meant as it stands
 
 
 def add_selection_arguments(parser: argparse.ArgumentParser) -> None:
