@@ -41,6 +41,7 @@ class Selection:
         level: The least level, one of `LEVELS`; ``None`` for any.
         sources: Names of sources, with ``*`` and ``?``, of which one must fit; empty for any.
         words: What must be found in the text; ``None`` for anything.
+        typed: What the words were made of, where that was a plain text; ``None`` where they are a pattern.
         min_score: The least score; ``None`` for any.
         since: The earliest time; ``None`` for any. An event that tells no time was received just now.
     """
@@ -48,6 +49,7 @@ class Selection:
     level: str | None = None
     sources: tuple[str, ...] = ()
     words: re.Pattern[str] | None = None
+    typed: str | None = None
     min_score: float | None = None
     since: datetime | None = None
 
@@ -83,7 +85,7 @@ class Selection:
         if self.sources:
             parts.append(f"source {' or '.join(self.sources)}")
         if self.words is not None:
-            parts.append(f"text {self.words.pattern}")
+            parts.append(f"text {self.typed or self.words.pattern}")
         if self.min_score is not None:
             parts.append(f"score {self.min_score:g} and above")
         return ", ".join(parts)
