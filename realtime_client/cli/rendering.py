@@ -159,10 +159,12 @@ def template(text: str) -> Callable[[Event], str]:
         ValueError: It asks for something else, or a format does not fit.
     """
     asked = []
-    for _, name, _, conversion in Formatter().parse(text):
+    for _, name, form, conversion in Formatter().parse(text):
         if name is not None:
             if name not in FIELDS or conversion:
                 raise ValueError(f"there is no {{{name}{'!' + conversion if conversion else ''}}}")
+            if form and "{" in form:  # what a log says would be the format
+                raise ValueError(f"the format of {{{name}}} cannot hold a field")
             asked.append(name)
 
     def line(event: Event) -> str:

@@ -117,7 +117,11 @@ def test_template_inserts_every_field() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "{}", "{0}", "{pid}", "{message.__class__}", "{level!r}", "{score:s}", "{level:{width}}", "{level:q}"]
+    "text",
+    [
+        *("{", "{}", "{0}", "{pid}", "{message.__class__}", "{level!r}", "{score:s}", "{level:q}"),
+        *("{level:{width}}", "{message}{id:{message}}"),
+    ],
 )
 def test_template_refuses_what_it_cannot_have(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the command's tests see the words
