@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +12,7 @@ from realtime_client.addresses import replay_url
 from realtime_client.cli.arguments import port, speed
 from realtime_client.cli.exits import EXIT_CODES, Exit, Failure, Terminated, failure_of
 from realtime_client.cli.following import add_output_arguments, follow
+from realtime_client.cli.sources import listening
 from realtime_client.cli.streams import output, say, write_line
 
 if TYPE_CHECKING:
@@ -88,7 +86,7 @@ def _serve(config: ClientConfig, args: argparse.Namespace) -> int:
     client.on("*", partial(_publish, server))
     pause = threading.Event()
     try:
-        with _listening(server):
+        with listening(server):
             if not args.quiet:
                 say(f"{args.file} is served at {server.url} as soon as somebody connects")
                 say("Ctrl-C ends")
@@ -117,19 +115,6 @@ def _look_at(config: ClientConfig) -> None:
             pass
     except RecordingError as error:
         raise failure_of(error, was_connected=False) from None
-
-
-@contextmanager
-def _listening(server: FeedServer) -> Iterator[None]:
-    try:
-        server.start()
-    except OSError as error:
-        where = server.url.partition("://")[2].partition("/")[0]
-        raise Failure(Exit.FAILURE, f"cannot listen on {where}: {os.strerror(error.errno or 0)}") from None
-    try:
-        yield
-    finally:
-        server.close()
 
 
 def _publish(server: FeedServer, event: Event) -> None:
