@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from realtime_client import ClientConfig, RealtimeClient
 from realtime_client.cli.arguments import port
 from realtime_client.cli.exits import EXIT_CODES, Exit, Failure
-from realtime_client.cli.following import add_output_arguments, follow
+from realtime_client.cli.following import FORMALITIES, add_output_arguments, follow
 from realtime_client.cli.progress import wait_for_history
 from realtime_client.cli.sources import add_source_arguments, describe, serving
 from realtime_client.cli.streams import say
@@ -34,7 +34,7 @@ examples:
 
 {EXIT_CODES}"""
 
-HIDDEN = frozenset({"connection_established", "pong", "stats_update"})
+HIDDEN = FORMALITIES | {"stats_update"}
 
 LINES = ("types", "all", "lines", "since", "count", "duration", "timeout", "template", "quiet", "web")
 """Options of which each asks for lines."""

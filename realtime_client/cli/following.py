@@ -19,12 +19,14 @@ from realtime_client.cli.rendering import FIELDS, json_line, pretty_line, raw_te
 from realtime_client.cli.selection import add_selection_arguments, selection_of
 from realtime_client.cli.streams import abandon_output, output, reader_has_left, say, write_line
 
-__all__ = ["GOODBYE", "add_color_argument", "add_output_arguments", "follow"]
+__all__ = ["FORMALITIES", "GOODBYE", "add_color_argument", "add_output_arguments", "follow"]
 
 LOOK_AROUND = 0.25
 """Seconds without an event after which the loop looks at what no event tells: the connection, and the pipe's reader."""
 GOODBYE = 1.0
 """Seconds that closing the connection may take."""
+FORMALITIES: frozenset[str] = frozenset({"connection_established", "pong"})
+"""Types of events that say nothing of the log, and are shown only if asked for."""
 HISTORY_QUIET = 1.0
 """Seconds without an event, once connected, after which the history has been told."""
 HISTORY_LONGEST = 10.0
