@@ -20,9 +20,9 @@ __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 DESCRIPTION = """\
 See it work, without a server: the feed of log files, or of a generated log, is served on this machine and followed.
 Other clients can connect to the address that is printed. On a terminal it opens the live view of 'watch', if rich is
-installed; with any option that says which lines to write, how many or how, and where there is no terminal, it writes
-lines as 'tail' does: anomalies, alerts and events of unknown types; figures, greetings and pongs only with --type or
---all. The environment's REALTIME_ variables are not asked."""
+installed; with --web or any option that says which lines to write, how many or how, and where there is no terminal, it
+writes lines as 'tail' does: anomalies, alerts and events of unknown types; figures, greetings and pongs only with
+--type or --all. The environment's REALTIME_ variables are not asked."""
 
 EPILOG = f"""\
 examples:
