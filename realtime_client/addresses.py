@@ -50,7 +50,7 @@ def replay_url(path: str | os.PathLike[str], *, speed: float | str = 1.0, loop: 
     words = MAX if pace == math.inf else repr(pace).removesuffix(".0").replace("+", "")
     options = [] if pace == 1 else [f"speed={words}"]
     options += ["loop=yes"] * loop
-    place = quote(os.fspath(path))
+    place = quote(os.fsdecode(path), errors="surrogateescape")  # names of files need not be UTF-8
     if not place:
         raise ValueError("the path of a recording is empty")
     if place.startswith("//"):  # else the first of its folders would be taken for a host
@@ -71,7 +71,7 @@ def read_replay_url(url: str) -> Replay:
         raise ValueError("a recording is a file of this machine: write replay:PATH, without a host")
     if parts.fragment or url.endswith("#"):
         raise ValueError("a '#' in the path is written %23")
-    path = unquote(parts.path)
+    path = unquote(parts.path, errors="surrogateescape")
     if not path or "\0" in path:
         raise ValueError("the path of the recording is missing" if not path else "the path holds a NUL")
     options: dict[str, str] = {}

@@ -10,7 +10,7 @@ __all__ = ["describe", "show_url"]
 
 
 def show_url(url: str) -> str:
-    """Show a URL without user name, password, query values and fragment.
+    """Show a URL without user name, password, query and fragment; of a recording's the path, whatever is in it.
 
     Args:
         url: Any text; what is no URL comes back as ``"(unreadable URL)"``, since it may be a secret in the wrong place.

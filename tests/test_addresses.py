@@ -81,6 +81,12 @@ def test_replay_url_keeps_path_speed_and_loop(path: str, speed: float, loop: boo
     assert replay.speed == speed
 
 
+def test_a_path_need_not_be_utf_8() -> None:
+    path = b"caf\xe9.jsonl".decode(errors="surrogateescape")
+    assert replay_url(path) == "replay:caf%E9.jsonl"
+    assert read_replay_url("replay:caf%E9.jsonl").path == path
+
+
 def test_replay_url_takes_paths_and_words() -> None:
     assert replay_url(Path("a") / "b.jsonl", speed="max", loop=True) == "replay:a/b.jsonl?speed=max&loop=yes"
 

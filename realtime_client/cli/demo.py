@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from realtime_client import ClientConfig, RealtimeClient
 from realtime_client.cli.arguments import port
 from realtime_client.cli.exits import EXIT_CODES, Exit, Failure
-from realtime_client.cli.following import add_output_arguments, follow
+from realtime_client.cli.following import FORMALITIES, add_output_arguments, follow
 from realtime_client.cli.progress import wait_for_history
 from realtime_client.cli.sources import add_source_arguments, describe, serving
 from realtime_client.cli.streams import say
@@ -20,9 +20,9 @@ __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 DESCRIPTION = """\
 See it work, without a server: the feed of log files, or of a generated log, is served on this machine and followed.
 Other clients can connect to the address that is printed. On a terminal it opens the live view of 'watch', if rich is
-installed; with any option that says which lines to write, how many or how, and where there is no terminal, it writes
-lines as 'tail' does: anomalies, alerts and events of unknown types; figures, greetings and pongs only with --type or
---all. The environment's REALTIME_ variables are not asked."""
+installed; with --web or any option that says which lines to write, how many or how, and where there is no terminal, it
+writes lines as 'tail' does: anomalies, alerts and events of unknown types; figures, greetings and pongs only with
+--type or --all. The environment's REALTIME_ variables are not asked."""
 
 EPILOG = f"""\
 examples:
@@ -34,7 +34,7 @@ examples:
 
 {EXIT_CODES}"""
 
-HIDDEN = frozenset({"connection_established", "pong", "stats_update"})
+HIDDEN = FORMALITIES | {"stats_update"}
 
 LINES = ("types", "all", "lines", "since", "count", "duration", "timeout", "template", "quiet", "web")
 """Options of which each asks for lines."""

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from typing import TextIO
 
 from realtime_client import ClientConfig, Event, NewAnomaly, Origin, PollError, RealtimeClient, SystemAlert
 from realtime_client.cli.arguments import amount, count, moment, seconds, template_text
@@ -18,12 +19,14 @@ from realtime_client.cli.rendering import FIELDS, json_line, pretty_line, raw_te
 from realtime_client.cli.selection import add_selection_arguments, selection_of
 from realtime_client.cli.streams import abandon_output, output, reader_has_left, say, write_line
 
-__all__ = ["GOODBYE", "add_color_argument", "add_output_arguments", "follow"]
+__all__ = ["FORMALITIES", "GOODBYE", "add_color_argument", "add_output_arguments", "follow"]
 
 LOOK_AROUND = 0.25
 """Seconds without an event after which the loop looks at what no event tells: the connection, and the pipe's reader."""
 GOODBYE = 1.0
 """Seconds that closing the connection may take."""
+FORMALITIES: frozenset[str] = frozenset({"connection_established", "pong"})
+"""Types of events that say nothing of the log, and are shown only if asked for."""
 HISTORY_QUIET = 1.0
 """Seconds without an event, once connected, after which the history has been told."""
 HISTORY_LONGEST = 10.0
@@ -120,7 +123,9 @@ def follow(config: ClientConfig, args: argparse.Namespace, *, hidden: frozenset[
     left = math.inf if args.count is None else args.count
     try:
         client.connect(wait=False)
-        for event in _wanted(client, course, events.next_within, lambda: events.ended, args=args, shows=shows):
+        for event in _wanted(
+            client, course, events.next_within, lambda: events.ended, args=args, shows=shows, stream=stream
+        ):
             if event is not None:
                 write_line(render(event), stream)
                 left -= 1
@@ -149,13 +154,15 @@ def _wanted(
     *,
     args: argparse.Namespace,
     shows: Callable[[Event], bool],
+    stream: TextIO,
 ) -> Iterator[Event | None]:
     """The events to show; ``None`` now and then where none came, for a look around. Ends when the options say so.
 
     Raises:
         Failure: ``--timeout`` has passed, or ``--duration`` without any connection.
+        BrokenPipeError: The reader has left a busy feed of which nothing is shown.
     """
-    began = time.monotonic()
+    began = look_at = time.monotonic()
     end_at = _deadline(began, args.duration)
     silent_at = _deadline(began, args.timeout)
     history = _History(args.lines) if args.lines is not None or not args.follow else None
@@ -175,6 +182,10 @@ def _wanted(
                 raise Failure(Exit.UNREACHABLE, f"not connected within {args.duration:g} s ({_state(client)})")
             return
         if now >= silent_at:
+            if history is not None:
+                yield from history.kept
+                if history.kept and not args.follow:
+                    return
             raise Failure(Exit.TIMEOUT, f"no event within {args.timeout:g} s ({_state(client)})")
         event = next_within(max(0.0, min(LOOK_AROUND, end_at - now, silent_at - now)))
         if event is None:
@@ -185,6 +196,7 @@ def _wanted(
         elif history is not None and history.takes(event, time.monotonic()):
             if shows(event):
                 history.kept.append(event)
+                silent_at = _deadline(time.monotonic(), args.timeout)
         elif shows(event):
             if history is not None:
                 yield from history.kept
@@ -193,6 +205,10 @@ def _wanted(
                 history = None
             yield event
             silent_at = _deadline(time.monotonic(), args.timeout)
+        elif now >= look_at:  # such a feed leaves no pause to look around in
+            look_at = now + LOOK_AROUND
+            if reader_has_left(stream):
+                raise BrokenPipeError
 
 
 class _History:

@@ -15,6 +15,7 @@ from realtime_client.cli.arguments import count, seconds, size
 from realtime_client.cli.connecting import add_connection_arguments, config_of
 from realtime_client.cli.course import Course
 from realtime_client.cli.exits import EXIT_CODES, Exit, Failure
+from realtime_client.cli.following import GOODBYE
 from realtime_client.cli.streams import say
 from realtime_client.recording import Recorder
 
@@ -37,8 +38,6 @@ A recording holds what the log says, so it is as confidential as the log. It hol
 
 LOOK_AROUND = 0.25
 """Seconds after which the main thread looks at what no event tells."""
-GOODBYE = 1.0
-"""Seconds that closing the connection may take."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -128,7 +128,7 @@ def _endpoint(made: Any, relay: Any, args: argparse.Namespace) -> Any:
         return made(relay, args.status_host, args.status_port)
     except OSError as error:
         where = f"{args.status_host}:{args.status_port}"
-        raise Failure(Exit.USAGE, f"cannot listen on {where}: {error.strerror or error}") from None
+        raise Failure(Exit.FAILURE, f"cannot listen on {where}: {error.strerror or error}") from None
 
 
 def _config(url: str, args: argparse.Namespace, **options: Any) -> ClientConfig:

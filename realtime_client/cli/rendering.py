@@ -16,6 +16,7 @@ from realtime_client.events import Event, NewAnomaly, StatsUpdate, SystemAlert, 
 __all__ = [
     "FIELDS",
     "json_line",
+    "local_time",
     "pretty_line",
     "raw_text",
     "template",
@@ -77,6 +78,14 @@ def pretty_line(event: Event, *, colour: bool = False) -> str:
     return f"{dim}{_time(event):19}{after}  {before}{label}{blanks}{after}  {score:>5}  {text}"
 
 
+def local_time(moment: datetime) -> datetime:
+    """A time in this machine's zone; in its own where the calendar ends before (Go writes "no time" as of year 1)."""
+    try:
+        return moment.astimezone()
+    except (OverflowError, ValueError, OSError):  # platforms differ
+        return moment
+
+
 def words_of(event: Event) -> str:
     """What an event says: its message, else its data as JSON."""
     match event:
@@ -99,7 +108,7 @@ def _moment(event: Event) -> datetime | None:
 
 def _time(event: Event) -> str:
     moment = _moment(event) or event.received_at
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if moment is not None else ""
+    return f"{local_time(moment):%Y-%m-%d %H:%M:%S}" if moment is not None else ""
 
 
 def _level(event: Event) -> str:
@@ -150,10 +159,12 @@ def template(text: str) -> Callable[[Event], str]:
         ValueError: It asks for something else, or a format does not fit.
     """
     asked = []
-    for _, name, _, conversion in Formatter().parse(text):
+    for _, name, form, conversion in Formatter().parse(text):
         if name is not None:
             if name not in FIELDS or conversion:
                 raise ValueError(f"there is no {{{name}{'!' + conversion if conversion else ''}}}")
+            if form and "{" in form:  # what a log says would be the format
+                raise ValueError(f"the format of {{{name}}} cannot hold a field")
             asked.append(name)
 
     def line(event: Event) -> str:

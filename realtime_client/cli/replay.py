@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +11,8 @@ from realtime_client import ClientConfig, Event, RealtimeClient, RecordingError
 from realtime_client.addresses import replay_url
 from realtime_client.cli.arguments import port, speed
 from realtime_client.cli.exits import EXIT_CODES, Exit, Failure, Terminated, failure_of
-from realtime_client.cli.following import add_output_arguments, follow
+from realtime_client.cli.following import FORMALITIES, GOODBYE, add_output_arguments, follow
+from realtime_client.cli.sources import listening
 from realtime_client.cli.streams import output, say, write_line
 
 if TYPE_CHECKING:
@@ -37,12 +35,8 @@ The environment's REALTIME_ variables are not asked.
 
 {EXIT_CODES}"""
 
-HIDDEN = frozenset({"connection_established", "pong"})
-
 LOOK_AROUND = 0.25
 """Seconds after which the main thread looks whether somebody has connected, or the recording has ended."""
-GOODBYE = 1.0
-"""Seconds that closing the replay may take."""
 STATS_INTERVAL = 0.1
 """Seconds between figures that the served feed tells, at least."""
 
@@ -74,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         config = ClientConfig(replay_url(args.file, speed=args.speed, loop=args.loop))
     except ValueError as error:  # also a ConfigError
         raise Failure(Exit.USAGE, str(error)) from None
-    return follow(config, args, hidden=HIDDEN) if args.port is None else _serve(config, args)
+    return follow(config, args, hidden=FORMALITIES) if args.port is None else _serve(config, args)
 
 
 def _serve(config: ClientConfig, args: argparse.Namespace) -> int:
@@ -88,7 +82,7 @@ def _serve(config: ClientConfig, args: argparse.Namespace) -> int:
     client.on("*", partial(_publish, server))
     pause = threading.Event()
     try:
-        with _listening(server):
+        with listening(server):
             if not args.quiet:
                 say(f"{args.file} is served at {server.url} as soon as somebody connects")
                 say("Ctrl-C ends")
@@ -119,21 +113,8 @@ def _look_at(config: ClientConfig) -> None:
         raise failure_of(error, was_connected=False) from None
 
 
-@contextmanager
-def _listening(server: FeedServer) -> Iterator[None]:
-    try:
-        server.start()
-    except OSError as error:
-        where = server.url.partition("://")[2].partition("/")[0]
-        raise Failure(Exit.FAILURE, f"cannot listen on {where}: {os.strerror(error.errno or 0)}") from None
-    try:
-        yield
-    finally:
-        server.close()
-
-
 def _publish(server: FeedServer, event: Event) -> None:
-    if event.type not in HIDDEN:  # the server greets, and answers pings, in its own name
+    if event.type not in FORMALITIES:  # the server greets, and answers pings, in its own name
         server.wait_for_room()  # a file has time
         envelope = event.to_dict()
         server.publish({key: envelope.get(key) for key in ("type", "data", "timestamp")})

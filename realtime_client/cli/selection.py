@@ -41,6 +41,7 @@ class Selection:
         level: The least level, one of `LEVELS`; ``None`` for any.
         sources: Names of sources, with ``*`` and ``?``, of which one must fit; empty for any.
         words: What must be found in the text; ``None`` for anything.
+        typed: What the words were made of, where that was a plain text; ``None`` where they are a pattern.
         min_score: The least score; ``None`` for any.
         since: The earliest time; ``None`` for any. An event that tells no time was received just now.
     """
@@ -48,6 +49,7 @@ class Selection:
     level: str | None = None
     sources: tuple[str, ...] = ()
     words: re.Pattern[str] | None = None
+    typed: str | None = None
     min_score: float | None = None
     since: datetime | None = None
 
@@ -69,7 +71,7 @@ class Selection:
         """Whether a log is selected."""
         return (
             (self.level is None or rank(log.level) >= RANKS[self.level])
-            and (not self.sources or any(fnmatchcase(log.source, source) for source in self.sources))
+            and (not self.sources or any(_fits(log.source, source) for source in self.sources))
             and (self.min_score is None or log.anomaly_score >= self.min_score)
             and (self.since is None or log.timestamp is None or log.timestamp >= self.since)
             and (self.words is None or self.words.search(log.message) is not None)
@@ -83,10 +85,14 @@ class Selection:
         if self.sources:
             parts.append(f"source {' or '.join(self.sources)}")
         if self.words is not None:
-            parts.append(f"text {self.words.pattern}")
+            parts.append(f"text {self.typed or self.words.pattern}")
         if self.min_score is not None:
             parts.append(f"score {self.min_score:g} and above")
         return ", ".join(parts)
+
+
+def _fits(source: str, wanted: str) -> bool:
+    return fnmatchcase(source, wanted.replace("[", "[[]"))  # a bracket is meant as it stands
 
 
 def add_selection_arguments(parser: argparse.ArgumentParser) -> None:

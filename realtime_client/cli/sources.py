@@ -1,4 +1,4 @@
-"""The logs that the embedded feed follows, as arguments and as sources."""
+"""The embedded feed: the logs that it follows, as arguments and as sources, and its listening."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from realtime_client.cli.exits import Exit, Failure
 if TYPE_CHECKING:
     from realtime_client.demo import FeedServer, LineSource, LogFeed
 
-__all__ = ["add_source_arguments", "describe", "serving"]
+__all__ = ["add_source_arguments", "describe", "listening", "serving"]
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +45,28 @@ def describe(args: argparse.Namespace) -> list[str]:
 
 
 @contextmanager
+def listening(server: FeedServer) -> Iterator[None]:
+    """Start a feed server, and close it at the end.
+
+    Args:
+        server: Not yet started.
+
+    Raises:
+        Failure: The address cannot be listened on.
+    """
+    try:
+        server.start()
+    except OSError as error:
+        where = server.url.partition("://")[2].partition("/")[0]
+        why = str(error.strerror or error).partition(" (while attempting")[0]  # the address is said already
+        raise Failure(Exit.FAILURE, f"cannot listen on {where}: {why}") from None
+    try:
+        yield
+    finally:
+        server.close()
+
+
+@contextmanager
 def serving(server: FeedServer, args: argparse.Namespace) -> Iterator[LogFeed]:
     """Start a feed server, let it be fed with the logs, and close everything at the end.
 
@@ -62,11 +84,7 @@ def serving(server: FeedServer, args: argparse.Namespace) -> Iterator[LogFeed]:
         for path in args.tail:
             sources.append(_open(path, from_start=args.from_ == "start"))
             stack.callback(sources[-1].close)
-        try:
-            stack.enter_context(server)
-        except OSError as error:
-            where = server.url.partition("://")[2].partition("/")[0]
-            raise Failure(Exit.FAILURE, f"cannot listen on {where}: {error.strerror or error}") from None
+        stack.enter_context(listening(server))
         yield stack.enter_context(LogFeed(server, sources or [GeneratedLog()]))
 
 

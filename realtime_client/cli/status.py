@@ -24,8 +24,8 @@ from realtime_client.cli.arguments import seconds
 from realtime_client.cli.cells import visible
 from realtime_client.cli.connecting import add_connection_arguments, config_of
 from realtime_client.cli.exits import EXIT_CODES, Exit, failure_of
-from realtime_client.cli.following import add_color_argument
-from realtime_client.cli.rendering import pretty_line, wants_colour
+from realtime_client.cli.following import GOODBYE, add_color_argument
+from realtime_client.cli.rendering import local_time, pretty_line, wants_colour
 from realtime_client.cli.streams import output, say, write_line
 from realtime_client.redaction import show_url
 
@@ -51,8 +51,6 @@ HEARTBEAT = 0.2
 """Seconds until the first heartbeat, which shows the latency."""
 PAUSE = 0.05
 """Seconds between two looks at whether all is there."""
-GOODBYE = 1.0
-"""Seconds that closing the connection may take."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +155,7 @@ def _lines(client: RealtimeClient, snapshot: DashboardSnapshot, *, colour: bool)
     if status.last_error is not None:
         yield "error", visible(str(status.last_error))
     if snapshot.as_of is not None:
-        yield "as of", f"{snapshot.as_of.astimezone():%Y-%m-%d %H:%M:%S}"
+        yield "as of", f"{local_time(snapshot.as_of):%Y-%m-%d %H:%M:%S}"
     stats = snapshot.stats
     figures = {
         "log lines": stats.total_logs,

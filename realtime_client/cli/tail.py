@@ -6,7 +6,7 @@ import argparse
 
 from realtime_client.cli.connecting import add_connection_arguments, config_of
 from realtime_client.cli.exits import EXIT_CODES
-from realtime_client.cli.following import add_output_arguments, follow
+from realtime_client.cli.following import FORMALITIES, add_output_arguments, follow
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
@@ -26,8 +26,6 @@ examples:
 
 {EXIT_CODES}"""
 
-HIDDEN = frozenset({"connection_established", "pong"})
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -45,4 +43,4 @@ def run(args: argparse.Namespace) -> int:
         Failure: Every other end.
     """
     # A slow reader of the output makes the feed wait instead of losing events.
-    return follow(config_of(args, overflow="block"), args, hidden=HIDDEN)
+    return follow(config_of(args, overflow="block"), args, hidden=FORMALITIES)

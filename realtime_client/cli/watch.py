@@ -13,7 +13,7 @@ from realtime_client import ClientConfig, RealtimeClient
 from realtime_client.cli.connecting import add_connection_arguments, config_of
 from realtime_client.cli.course import Course
 from realtime_client.cli.exits import EXIT_CODES, Exit, Failure
-from realtime_client.cli.following import GOODBYE, add_color_argument, add_output_arguments, follow
+from realtime_client.cli.following import FORMALITIES, GOODBYE, add_color_argument, add_output_arguments, follow
 from realtime_client.cli.rendering import wants_colour
 from realtime_client.cli.selection import add_selection_arguments, selection_of
 
@@ -42,7 +42,6 @@ examples:
 
 {EXIT_CODES}"""
 
-HIDDEN = frozenset({"connection_established", "pong"})
 NEEDS_RICH = "rich: pip install 'realtime-client[cli]'"
 WATCHING: Mapping[str, Any] = MappingProxyType({"read_interval": 0.1, "recent_logs_limit": 1_000})
 """Options of a client that is looked at twice a second: it reads in larger pieces, and keeps what passed meanwhile."""
@@ -69,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
         add_output_arguments(lines, hidden="")
         defaults = lines.parse_args(["--output", "pretty"])
         return follow(
-            config_of(args, overflow="block"), argparse.Namespace(**{**vars(defaults), **vars(args)}), hidden=HIDDEN
+            config_of(args, overflow="block"),
+            argparse.Namespace(**{**vars(defaults), **vars(args)}),
+            hidden=FORMALITIES,
         )
     return show_live(config_of(args, **WATCHING), args)
 

@@ -110,4 +110,4 @@ def test_a_port_in_use_is_one_line(call: Call) -> None:
         ended = call("demo", "--port", str(port))
         assert ended.code == 1
     (line,) = ended.err
-    assert line.startswith(f"realtime-client: error: cannot listen on 127.0.0.1:{port}: ")
+    assert line == f"realtime-client: error: cannot listen on 127.0.0.1:{port}: Address already in use"

@@ -88,6 +88,12 @@ def test_pretty_line_keeps_its_columns_beside_a_wide_level() -> None:
     assert line.index("disk full") == plain.index("disk full") - 2  # two characters that take a cell more each
 
 
+@pytest.mark.usefixtures("another_zone")
+@pytest.mark.parametrize("end", [datetime.min, datetime.max])
+def test_a_time_at_the_end_of_the_calendar_is_shown(end: datetime) -> None:
+    assert pretty_line(anomaly(timestamp=end.replace(tzinfo=UTC))).endswith("disk full")
+
+
 def test_raw_text_is_the_message_as_it_came_unless_on_a_terminal() -> None:
     event = anomaly(message="two\nlines \x1b[2J")
     assert raw_text(event, on_terminal=False) == "two\nlines \x1b[2J"
@@ -111,7 +117,11 @@ def test_template_inserts_every_field() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "{}", "{0}", "{pid}", "{message.__class__}", "{level!r}", "{score:s}", "{level:{width}}", "{level:q}"]
+    "text",
+    [
+        *("{", "{}", "{0}", "{pid}", "{message.__class__}", "{level!r}", "{score:s}", "{level:q}"),
+        *("{level:{width}}", "{message}{id:{message}}"),
+    ],
 )
 def test_template_refuses_what_it_cannot_have(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the command's tests see the words

@@ -34,6 +34,7 @@ def anomaly(**fields: Any) -> NewAnomaly:
         (Selection(level="debug"), StatsUpdate({}), False),
         (Selection(sources=("db", "web*")), anomaly(source="web-1"), True),
         (Selection(sources=("db", "web*")), anomaly(source="Web-1"), False),
+        (Selection(sources=("sshd[1?]",)), anomaly(source="sshd[12]"), True),
         (Selection(sources=("db",)), SystemAlert("db"), False),
         (Selection(words=pattern("disk|net")), anomaly(message="DISK"), True),
         (Selection(words=pattern("Disk")), anomaly(message="disk"), False),

@@ -498,6 +498,19 @@ def test_events_that_are_not_shown_do_not_put_the_timeout_off(start: Start) -> N
         assert process.end() == 5
 
 
+def test_the_timeout_tells_the_history_before_it_ends(call: Call) -> None:
+    # Figures without a pause: the history goes on.
+    with FakeServer(then=[send(logged(1)), repeat(None, send(STATS), interval=0.02)]) as server:
+        ended = call("tail", server.url, "--quiet", "-n", "5", "--timeout", "0.5", "--type", "new_anomaly")
+    assert (ids(ended.out), ended.code) == (["1"], 5)
+
+
+def test_a_history_that_was_told_is_no_timeout(call: Call) -> None:
+    with FakeServer(then=[send(logged(1))]) as server:
+        ended = call("tail", server.url, "--quiet", "--no-follow", "--timeout", "0.5")
+    assert (ids(ended.out), ended.code, ended.err) == (["1"], 0, [])
+
+
 def test_the_timeout_runs_while_connecting(call: Call) -> None:
     with FakeServer(then=[stall()]) as server:
         ended = call("tail", server.url, "--quiet", "--timeout", "0.2")
@@ -562,6 +575,17 @@ def test_a_signal_ends_it_though_nobody_reads_the_pipe(start: Start) -> None:
 def test_a_reader_that_leaves_ends_it_quietly_though_no_further_event_comes(start: Start) -> None:
     with FakeServer(then=[send(alert("the only one"))]) as server:
         process = start("tail", server.url, "--quiet")
+        assert process.popen.stdout is not None
+        process.popen.stdout.readline()
+        process.popen.stdout.close()
+        assert process.end() == 0
+    assert process.said() == ""
+
+
+def test_a_reader_that_leaves_a_busy_feed_of_which_nothing_is_shown_ends_it(start: Start) -> None:
+    script = [send(alert("the only one")), repeat(None, send(STATS), interval=0.02)]
+    with FakeServer(then=script) as server:
+        process = start("tail", server.url, "--quiet", "--type", "system_alert")
         assert process.popen.stdout is not None
         process.popen.stdout.readline()
         process.popen.stdout.close()

@@ -102,5 +102,5 @@ def test_a_port_that_is_taken_is_said(redis_server: RedisServer, stream: str) ->
         port = taken.getsockname()[1]
         url = redis_server.url(stream)
         with RelayProcess("ws://localhost:1/", url, "--status-port", str(port), name="r") as relay:
-            assert relay.wait() == 2
+            assert relay.wait() == 1
             assert any(f"127.0.0.1:{port}" in item.get("line", "") for item in relay.said.items)

@@ -21,6 +21,7 @@ from realtime_client import ConnectionState, LogEntry, SystemAlert
 from realtime_client.cli.cells import cells, cut, fit, wrap
 from realtime_client.cli.live.rates import Series, spark
 from realtime_client.cli.live.view import Facts, View
+from realtime_client.cli.rendering import local_time
 from realtime_client.cli.selection import rank
 from realtime_client.redaction import show_url
 
@@ -151,7 +152,7 @@ def _attempt(facts: Facts) -> str:
 def _rule(facts: Facts, width: int) -> Line:
     line = [Piece(0, "─" * width, DIM)]
     if facts.is_stale and facts.snapshot.as_of is not None:
-        text = f" the figures are of {facts.snapshot.as_of.astimezone():%H:%M:%S}, {duration(facts.age or 0)} ago "
+        text = f" the figures are of {local_time(facts.snapshot.as_of):%H:%M:%S}, {duration(facts.age or 0)} ago "
         line.append(Piece(2, cut(text, width - 2), YELLOW))
     return line
 
@@ -303,7 +304,7 @@ def _opened(view: View, log: LogEntry, column: int, width: int, room: int) -> li
 
 def _whole(log: LogEntry, width: int) -> Iterator[tuple[str, Style]]:
     """All that is known of an anomaly, in lines."""
-    moment = "time unknown" if log.timestamp is None else f"{log.timestamp.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    moment = "time unknown" if log.timestamp is None else f"{local_time(log.timestamp):%Y-%m-%d %H:%M:%S %Z}"
     yield cut(f"{log.level.upper()} · score {log.anomaly_score:.2f}", width), _level_style(log.level) + BOLD
     yield cut(f"{moment} · {log.source or 'source unknown'}", width), DIM
     yield "", PLAIN
@@ -389,7 +390,7 @@ def rounded(value: float) -> str:
 
 def time_of(moment: datetime | None, *, dated: bool) -> str:
     """A local time."""
-    return "" if moment is None else f"{moment.astimezone():{'%m-%d %H:%M:%S' if dated else '%H:%M:%S'}}"
+    return "" if moment is None else f"{local_time(moment):{'%m-%d %H:%M:%S' if dated else '%H:%M:%S'}}"
 
 
 def _level_style(level: str) -> Style:
@@ -399,7 +400,7 @@ def _level_style(level: str) -> Style:
 
 def _is_old(facts: Facts, moment: datetime | None) -> bool:
     """Whether a time is of another day, so that the hour alone would mislead."""
-    return moment is not None and moment.astimezone().date() != facts.at.astimezone().date()
+    return moment is not None and local_time(moment).date() != local_time(facts.at).date()
 
 
 def _shortened(text: str, longest: int) -> str:

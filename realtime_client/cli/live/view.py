@@ -208,8 +208,9 @@ class View:
     def _choose(self, prompt: Prompt) -> None:
         if prompt.about == "text":
             # What is typed here is meant as it stands: nobody wants to look up what a bracket does.
-            words = pattern(re.escape(prompt.typed)) if prompt.typed else None
-            self._select(attrs.evolve(self.selection, words=words))
+            typed = prompt.typed or None
+            words = None if typed is None else pattern(re.escape(typed))
+            self._select(attrs.evolve(self.selection, words=words, typed=typed))
         else:
             self._select(attrs.evolve(self.selection, sources=tuple(prompt.typed.split())))
 

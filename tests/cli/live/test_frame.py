@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyte
@@ -143,6 +143,16 @@ def test_an_empty_list_says_why() -> None:
 def test_times_of_another_day_have_their_date() -> None:
     text = "\n".join(drawn(View(facts([log(1)], after=3 * 86_400))))
     assert f"{NOON.astimezone():%m-%d} " in text
+
+
+@pytest.mark.usefixtures("another_zone")
+@pytest.mark.parametrize("end", [datetime.min, datetime.max])
+def test_times_at_the_end_of_the_calendar_are_shown(end: datetime) -> None:
+    moment = end.replace(tzinfo=UTC)
+    view = View(facts([log(1, timestamp=moment)], alerts=(SystemAlert("the disk is hot", timestamp=moment),)))
+    text = "\n".join(drawn(view, 200, 30))
+    assert "message 1" in text
+    assert "the disk is hot" in text
 
 
 WHOLE = log(

@@ -137,6 +137,11 @@ def test_a_text_is_meant_as_it_stands_and_finds_capitals() -> None:
     assert ids(press(view, "/", "enter")) == ["3", "2", "1"]
 
 
+def test_a_text_is_said_as_it_was_typed() -> None:
+    view = press(view_of(*LOGS), "/", *"out of memory (10.0)", "enter")
+    assert str(view.selection) == "text out of memory (10.0)"
+
+
 def test_a_text_can_be_given_up() -> None:
     view = press(view_of(*LOGS), "/", *"disk", "escape")
     assert (view.prompt, ids(view)) == (None, ["3", "2", "1"])
