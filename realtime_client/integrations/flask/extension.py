@@ -240,9 +240,14 @@ class _State:
             return
         for registration in self.extension.registrations:
             mine = object()
-            if made.setdefault(registration, mine) is mine:
-                callback = _in_context(self._app, registration.callback)
+            if made.setdefault(registration, mine) is not mine:
+                continue
+            callback = _in_context(self._app, registration.callback)
+            try:
                 getattr(client, registration.method)(*registration.arguments, callback, **registration.options)
+            except Exception:
+                del made[registration]  # whoever asks next is told as well: a callback must not be missing in silence
+                raise
 
     def close(self) -> None:
         """End the streams and close the client, if there is one."""
