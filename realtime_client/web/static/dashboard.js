@@ -250,9 +250,9 @@ function number(value, share = false) {
 }
 
 function sample() {
-  const live = page.dataset.page === "live" && status && (status.connected || status.transport === "polling");
+  const live = source && page.dataset.page === "live" && status && (status.connected || status.transport === "polling");
   for (const figure of figures) {
-    let value = live ? figure.current : null; // an outage is a gap in the line
+    let value = live ? figure.current : null; // an outage is a gap in the line, and so is a time that nobody looked
     if (figure.counts) {
       const before = figure.last;
       figure.last = value;
@@ -492,11 +492,12 @@ byId("pause").addEventListener("click", () => {
 });
 
 let hiding = 0;
-document.addEventListener("visibilitychange", () => {
+function mindWhoLooks() {
   clearTimeout(hiding);
   if (document.hidden) hiding = setTimeout(close, HIDDEN_FOR);
   else if (!source && page.dataset.page !== "paused") open();
-});
+}
+document.addEventListener("visibilitychange", mindWhoLooks);
 addEventListener("pagehide", close);
 addEventListener("pageshow", (event) => {
   if (event.persisted && page.dataset.page !== "paused") open(); // back from the browser's cache of pages
@@ -513,6 +514,7 @@ setInterval(tick, 1000);
 setInterval(sample, SAMPLE_EVERY);
 showCount();
 open();
+mindWhoLooks(); // a tab that is opened in the background is hidden from the beginning
 
 // Elements -------------------------------------------------------------------------------------------------------------
 
