@@ -126,6 +126,8 @@ const STATES = {
   failed: "Gave up",
   closed: "Closed",
 };
+// What is said instead while the page itself has not got that far.
+const OWN_STATES = { connecting: "Connecting", live: "Connecting", paused: "Paused", busy: "Waiting for a place" };
 const PAGES = {
   lost: "This page has lost its server. It tries again by itself; what it shows is old.",
   refused: "The server refuses this page; perhaps you are signed out. It tries again, or reload it.",
@@ -155,14 +157,11 @@ function showStatus(current) {
 }
 
 function showState() {
-  const live = page.dataset.page === "live";
-  let text = live ? "Connecting" : { paused: "Paused", busy: "Waiting for a place" }[page.dataset.page] ?? "Page offline";
-  if (page.dataset.page === "connecting") text = "Connecting";
-  if (live && status) {
+  let text = OWN_STATES[page.dataset.page] ?? "Page offline";
+  if (page.dataset.page === "live" && status) {
     text = STATES[status.state] ?? status.state;
     if (!status.connected && status.transport === "polling") text += ", polling instead";
-    const error = status.connected || !status.error ? "" : `The feed: ${status.error}`;
-    if (page.dataset.page === "live") say(error);
+    say(status.connected || !status.error ? "" : `The feed: ${status.error}`);
   }
   setText(byId("state"), text);
   tick();
@@ -268,7 +267,6 @@ function path(samples) {
   const known = samples.filter((value) => value !== null);
   const most = Math.max(...known, 0);
   const least = Math.min(...known, most);
-  const height = most - Math.min(least, most === least ? most - 1 : least);
   const start = SAMPLES - samples.length;
   let drawing = false;
   return samples.map((value, n) => {
@@ -276,7 +274,7 @@ function path(samples) {
       drawing = false;
       return "";
     }
-    const y = most === least ? 10 : 19 - (18 * (value - least)) / height;
+    const y = most === least ? 10 : 19 - (18 * (value - least)) / (most - least);
     const step = `${drawing ? "L" : "M"}${start + n} ${y.toFixed(1)}`;
     drawing = true;
     return step;
@@ -334,7 +332,6 @@ function makeRow(log) {
 function updateRow(row, log) {
   const before = row.log;
   row.log = log;
-  row.gone = false;
   if (before === null || before.timestamp !== log.timestamp) row.parts.time.replaceChildren(time(log.timestamp));
   setText(row.parts.level, log.level);
   row.parts.level.dataset.level = log.level.toLowerCase();
@@ -504,11 +501,9 @@ addEventListener("pageshow", (event) => {
 });
 
 setInterval(() => {
-  tick();
-  if (fresh) {
-    announce(fresh === 1 ? "One new anomaly" : `${fresh} new anomalies`);
-    fresh = 0;
-  }
+  if (!fresh) return;
+  announce(fresh === 1 ? "One new anomaly" : `${fresh} new anomalies`);
+  fresh = 0;
 }, 5000);
 setInterval(tick, 1000);
 setInterval(sample, SAMPLE_EVERY);
