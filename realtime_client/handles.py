@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import weakref
@@ -99,32 +100,35 @@ watch(_register)
 class _StoreOfHandle(DashboardStore):
     """The shared store as one handle gives it: the same state, and subscriptions that end with the handle."""
 
-    __slots__ = ("_check", "_subscriptions")
+    # Not the handle itself: whoever holds its store would keep it from being collected.
+    __slots__ = ("_given_back", "_subscriptions")
 
     def __init__(
-        self, store: DashboardStore, subscriptions: weakref.WeakSet[Subscription], check: Callable[[], None]
+        self, store: DashboardStore, subscriptions: weakref.WeakSet[Subscription], given_back: threading.Lock
     ) -> None:
         self.__dict__ = store.__dict__  # one store with two faces, also after a fork
         self._subscriptions = subscriptions
-        self._check = check
+        self._given_back = given_back
 
     def subscribe(self, part: str | Selector, callback: Callable[[Any, Any], object]) -> Subscription:
         """See `DashboardStore.subscribe`."""
-        self._check()
+        _check_open(self._given_back)
         subscription = super().subscribe(part, callback)
         self._subscriptions.add(subscription)
+        if self._given_back.locked():  # meanwhile, by a close() that may not have seen this one
+            subscription.cancel()
         return subscription
 
     def wait_for(
         self, predicate: Callable[[DashboardSnapshot], object], timeout: float | None = None
     ) -> DashboardSnapshot:
         """See `DashboardStore.wait_for`; the end of the handle is an end, too."""
-        self._check()
+        _check_open(self._given_back)
         return self._wait_for(predicate, timeout, self._ended)
 
     def _ended(self) -> BaseException | None:
         try:
-            self._check()
+            _check_open(self._given_back)
         except ClientClosed as error:
             return error
         return self._end
@@ -142,7 +146,7 @@ class SharedClient(RealtimeClient):
         self._given_back = threading.Lock()  # acquired once, for ever: by the first close, or by the finaliser's
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._iterators: weakref.WeakSet[EventIterator] = weakref.WeakSet()
-        self._store = _StoreOfHandle(self._entry.engine.store, self._subscriptions, _check_open(self._given_back))
+        self._store = _StoreOfHandle(self._entry.engine.store, self._subscriptions, self._given_back)
         self._hold(self._entry.engine, _register.collect)
         # Finalisers run from the newest to the oldest: the reference is in the queue before the engine is told to look.
         weakref.finalize(self, _register.dropped.put, (self._entry, self._given_back)).atexit = False
@@ -175,7 +179,9 @@ class SharedClient(RealtimeClient):
 
     def join(self, timeout: float | None = None) -> bool:
         """Block until this handle is closed, or all are; see `RealtimeClient.join`."""
-        return self.closed or super().join(timeout)
+        with contextlib.suppress(ClientClosed):  # by somebody, between the two
+            return self.closed or super().join(timeout)
+        return True
 
     def _ask(self, *arguments: Any) -> None:
         self._check()
@@ -185,12 +191,16 @@ class SharedClient(RealtimeClient):
         self._check()
         subscription = super()._subscribe(key, callback, **how)
         self._subscriptions.add(subscription)
+        if self.closed:  # meanwhile, by a close() that may not have seen this one
+            subscription.cancel()
         return subscription
 
     def _iterate(self, key: Hashable | None, *, name: str, timeout: float | None = None) -> EventIterator:
         self._check()
         iterator = super()._iterate(key, name=name, timeout=timeout)
         self._iterators.add(iterator)
+        if self.closed:  # as above; whoever waits in it would wait for ever
+            iterator.end()
         return iterator
 
     def send(self, message: Mapping[str, Any], timeout: float | None = None) -> None:
@@ -207,17 +217,13 @@ class SharedClient(RealtimeClient):
         return tuple(subscription for subscription in subscriptions if subscription in self._subscriptions)
 
     def _check(self) -> None:
-        _check_open(self._given_back)()
+        _check_open(self._given_back)
 
 
-def _check_open(given_back: threading.Lock) -> Callable[[], None]:
-    """A check that a handle is open; without a reference to it, which would keep it from being collected."""
-
-    def check() -> None:
-        if given_back.locked():
-            raise ClientClosed("this handle is closed; shared() gives a new one")
-
-    return check
+def _check_open(given_back: threading.Lock) -> None:
+    """Refuse what is asked of a closed handle."""
+    if given_back.locked():
+        raise ClientClosed("this handle is closed; shared() gives a new one")
 
 
 def shared(url: str | None = None, **options: Any) -> SharedClient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from realtime_client.addresses import read_speed
@@ -26,6 +27,7 @@ __all__ = [
     "speed",
     "template_text",
     "token_file",
+    "too_much",
 ]
 
 AGO = re.compile(r"-?(\d+(?:\.\d+)?)(s|m|h|d|w)")
@@ -153,3 +155,9 @@ def token_file(path: str) -> TokenFile:
     except (ConfigError, UnicodeDecodeError):
         raise argparse.ArgumentTypeError(f"{path!r} holds no token; allowed: one line of printable ASCII") from None
     return source
+
+
+def too_much(strange: Sequence[str]) -> str:
+    """What is wrong with arguments that a parser does not know; what may be a value, and so a secret, is left out."""
+    options = [text.partition("=")[0] if text.startswith("--") else text[:2] for text in strange if text[:1] == "-"]
+    return f"unknown option {', '.join(options)}" if options else "too many arguments"

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from realtime_client import __version__
 from realtime_client.cli import completion, demo, doctor, record, relay, replay, serve, status, tail, watch
+from realtime_client.cli.arguments import too_much
 from realtime_client.cli.ending import run_to_end
 from realtime_client.cli.environment import environment_help
 from realtime_client.cli.exits import Exit
@@ -80,9 +81,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         command.set_defaults(run=module.run, parser=parser)
     args, strange = parser.parse_known_args(argv)
     if strange:
-        # Named only by the part that is no value, which might be a secret.
-        options = [t.partition("=")[0] if t.startswith("--") else t[:2] for t in strange if t.startswith("-")]
-        parser.error(f"unknown option {', '.join(options)}" if options else "too many arguments")
+        parser.error(too_much(strange))
     return args
 
 

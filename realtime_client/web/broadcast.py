@@ -67,7 +67,7 @@ class Broadcast:
         self._max_streams = max_streams
         self._epoch = secrets.token_urlsafe(6)  # another one in each process, and after each restart
         self._on_status: Subscription | None = None
-        self._pause = threading.Event()  # set to end the spacing early
+        self._pause = threading.Event()  # set to end the spacing early; cleared by the thread
         # Guards everything below. Encoding happens under it only for a picture as a whole, once for each frame.
         self._lock = threading.Lock()
         self._cursors: set[Cursor] = set()
@@ -99,7 +99,6 @@ class Broadcast:
                 raise HouseIsFull
             cursor = Cursor(ring, self._read_id(last_event_id), returning=bool(last_event_id))
             self._cursors.add(cursor)
-            self._pause.clear()
         self._follow()
         return cursor
 
@@ -188,6 +187,9 @@ class Broadcast:
                 self._asked = False
             picture = Picture(store.snapshot(), self.client.status)
             size = self._publish(picture)
+            # Before the look at the cursors, and by this thread alone: whoever leaves after it ends the spacing, and
+            # one that leaves just as another comes ends one spacing and not all that follow.
+            self._pause.clear()
             with self._lock:
                 # While the client is closed or has given up, nobody can wait for its store. This thread then ends, and
                 # the first word of a new connection starts it again.

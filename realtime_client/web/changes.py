@@ -31,7 +31,6 @@ WORDS = 200
 """Characters of a name: an id, a level, a source."""
 SENTENCES = 20
 """Causes, recommendations and further fields of a log."""
-FIGURES = ("total_logs", "anomaly_count", "anomaly_rate", "active_services")
 
 
 @attrs.frozen
@@ -107,13 +106,16 @@ def _logs(before: tuple[LogEntry, ...], after: tuple[LogEntry, ...]) -> dict[str
 
 
 def _alerts(before: tuple[SystemAlert, ...], after: tuple[SystemAlert, ...]) -> dict[str, Any]:
+    # A store that was restored from elsewhere has other objects, and all of them are new; or none at all.
     newest = before[0] if before else None
     fresh: list[SystemAlert] = []
     for alert in after[:ALERTS]:
         if alert is newest:
             break
         fresh.append(alert)
-    return {"alerts": [_alert(alert) for alert in fresh], "alertsKept": min(len(after), ALERTS)} if fresh else {}
+    if after and not fresh:
+        return {}
+    return {"alerts": [_alert(alert) for alert in fresh], "alertsKept": min(len(after), ALERTS)}
 
 
 def _status(status: ConnectionStatus) -> dict[str, Any]:

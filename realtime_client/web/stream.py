@@ -91,6 +91,8 @@ class _Course:
         """Take a place. Only now: an answer that is never read, to a HEAD for instance, takes none."""
         with contextlib.suppress(HouseIsFull):
             self._cursor = self._broadcast.join(self._last_event_id, self._ring)
+        if self._ended:  # closed meanwhile, before there was a place to give back
+            self.close()
         self._ends_at = now + LIFETIME * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, hides nothing
         self._due = now + (BRIEF_WAIT if self._brief else self._heartbeat)
         retry = BRIEF_RETRY if self._brief else random.uniform(*RETRY)  # noqa: S311 - as above

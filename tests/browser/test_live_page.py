@@ -308,6 +308,31 @@ def test_a_page_that_nobody_sees_lets_go_of_its_stream(visit: Visit, feed: FeedS
     page.wait_for_message("unseen")
 
 
+UNSEEN = """
+(() => {
+  Object.defineProperty(document, "hidden", {configurable: true, get: () => true});
+  const setTimeout = window.setTimeout;
+  window.setTimeout = (call, delay, ...rest) => setTimeout(call, delay === 60000 ? 1000 : delay, ...rest);
+})();
+"""
+"""As a tab that is opened in the background, and as if its first minute were a second."""
+
+
+def test_a_page_that_was_never_seen_lets_go_of_its_stream(fresh: Browser, feed: FeedServer, running: Served) -> None:
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    unseen: dict[str, Any] = fresh.driver.execute_cdp_cmd(command, {"source": UNSEEN})
+    try:
+        page = LivePage(fresh, running.url + "/login")
+        page.press("demo", "\n")
+        page.until(lambda page: page.run(STREAMS) == 1, "the stream is over")  # an entry is made when it has ended
+    finally:
+        fresh.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", unseen)
+    feed.publish(anomaly(1, "unseen"))
+    assert page.messages == []
+    page.run("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_message("unseen")
+
+
 def test_a_stream_that_falls_silent_is_opened_anew(visit: Visit, feed: FeedServer) -> None:
     """Whatever it says of itself: the other end may be gone without a word."""
     page = visit()

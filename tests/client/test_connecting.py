@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from realtime_client import (
     ConnectError,
     ConnectionState,
     ConnectTimeout,
+    DashboardStore,
     HandshakeRejected,
     RealtimeClient,
     Transport,
@@ -562,6 +564,54 @@ def test_shared_handle_releases_who_waits_for_its_store_when_it_closes(server: F
         other.connect(PATIENCE)
         server.send(stats(totalLogs=7))
         assert still_waiting.result().stats.total_logs == 7
+    finally:
+        one.close()
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("of", "name"), [(RealtimeClient, "_iterate"), (RealtimeClient, "_subscribe"), (DashboardStore, "subscribe")]
+)
+def test_shared_handle_leaves_nothing_behind_that_begins_while_it_closes(
+    of: type, name: str, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is closed between the making of something and the moment in which the handle knows of it."""
+    one, other = realtime_client.shared(server.url), realtime_client.shared(server.url)
+    make = getattr(of, name)
+
+    def make_and_close(self: Any, *arguments: Any, **how: Any) -> Any:
+        made = make(self, *arguments, **how)
+        one.close()
+        return made
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(of, name, make_and_close)
+            if name == "_iterate":
+                with pytest.raises(ClientClosed):  # and not only after that time
+                    one.wait_for("system_alert", timeout=PATIENCE)
+            else:
+                begun = one.store.subscribe("alerts", print) if of is DashboardStore else one.on("system_alert", print)
+                assert not begun.active
+    finally:
+        one.close()
+        other.close()
+
+
+def test_shared_handle_that_is_closed_as_somebody_joins_is_closed(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = realtime_client.shared(server.url), realtime_client.shared(server.url)
+    join = RealtimeClient.join
+
+    def close_and_join(self: RealtimeClient, timeout: float | None = None) -> bool:
+        one.close()
+        return join(self, timeout)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(RealtimeClient, "join", close_and_join)
+            assert one.join(PATIENCE) is True
     finally:
         one.close()
         other.close()

@@ -89,12 +89,22 @@ def test_the_exit_code_is_the_commands(make: Make) -> None:
     assert result.exit_code == 5
 
 
-def test_an_unknown_argument_is_named_without_its_value(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    result = make().test_cli_runner().invoke(args=["realtime", "tail", "--tokn=geheim"])
-    said = result.output + capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tail", "--tokn=geheim"], "unknown option --tokn"),
+        (["listen", "-tgeheim"], "unknown option -t"),
+        (["listen", "wss://user:geheim@logs.example.com/ws"], "too many arguments"),
+    ],
+)
+def test_an_unknown_argument_is_named_without_its_value(
+    arguments: list[str], said: str, make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = make().test_cli_runner().invoke(args=["realtime", *arguments])
+    output = result.output + capsys.readouterr().err
     assert result.exit_code == 2
-    assert "unknown argument --tokn" in said
-    assert "geheim" not in said
+    assert said in output
+    assert "geheim" not in output
 
 
 def test_help_says_what_it_is(make: Make) -> None:

@@ -187,6 +187,16 @@ def test_own_events_are_known(make: Make, server: FakeServer) -> None:
     assert heard.wait_for(1)[0].service == "shop"
 
 
+def test_a_callback_for_a_class_that_nobody_made_known_is_told_to_each_who_asks(make: Make) -> None:
+    realtime = Realtime()
+    realtime.on(DeployFinished)(print)
+    app = make(realtime)
+    with app.app_context():
+        for _ in range(2):
+            with pytest.raises(TypeError, match=r"event: .*DeployFinished.* register_event\(\) makes a class known"):
+                _ = realtime.client
+
+
 def test_who_gave_up_at_first_is_tried_again_by_a_later_request(make: Make) -> None:
     with FakeServer(script=[[refuse(404)]]) as server:  # and then it is mended
         realtime = Realtime()

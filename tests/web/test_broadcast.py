@@ -96,6 +96,28 @@ def test_after_a_large_frame_the_next_one_waits(
     assert after - before >= broadcast.WIDEST_SPACING
 
 
+def test_a_page_that_leaves_as_another_one_comes_does_not_end_the_spacing(
+    network: MemoryTransport, dashboard: Dashboard, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the last one when it looked, and says so when there is another one already."""
+    made: list[float] = []
+
+    def encode(name: str, *rest: Any) -> bytes:
+        if name == "change":
+            made.append(time.monotonic())
+        return original(name, *rest)
+
+    original = event_stream.encode_event
+    monkeypatch.setattr(broadcast, "encode_event", encode)
+    page = visit().wait_for_state("connected")
+    (own,) = dashboard._broadcasts.values()
+    own._pause.set()
+    for number in range(3):
+        network.current.put(anomaly(number))
+        page.wait_for_log(f"log-{number}")
+    assert made[-1] - made[-2] >= broadcast.SPACING
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_no_page_is_left_with_a_picture_that_stands_still(
     network: MemoryTransport, visit: Visit, monkeypatch: pytest.MonkeyPatch

@@ -74,6 +74,25 @@ def test_differences_lead_from_picture_to_picture(batches: list[list[Event]], ke
         changes.ROWS, changes.ALERTS = rows, shown_alerts
 
 
+def test_what_is_restored_from_elsewhere_is_shown_as_it_is() -> None:
+    """As from Redis, which may know less than the page shows: another relay began anew, or an older copy took over."""
+    store, other = DashboardStore(), DashboardStore()
+    apply(store, NewAnomaly(log(1)), SystemAlert("one"), SystemAlert("two"))
+    apply(other, NewAnomaly(log(2)), SystemAlert("three"))
+    page = PageModel()
+    page.status, page.stats, page.logs, page.alerts = (
+        whole(picture(store))[key] for key in ("status", "stats", "logs", "alerts")
+    )
+    for known in (other, DashboardStore()):
+        before = picture(store)
+        store.restore(known.picture(), received_at=START, transport=Transport.REDIS)
+        page.change(difference(before, picture(store)))
+        expected = whole(picture(store))
+        del expected["asOf"]
+        assert page.picture() == expected
+    assert page.alerts == page.logs == []
+
+
 def test_nothing_is_said_where_nothing_has_changed() -> None:
     store = DashboardStore()
     apply(store, NewAnomaly(log()))

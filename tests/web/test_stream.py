@@ -6,12 +6,14 @@ import asyncio
 import json
 import time
 from datetime import datetime
+from typing import Any
 
 import pytest
 
 from realtime_client import RealtimeClient
 from realtime_client.testing import MemoryTransport
 from realtime_client.web import Dashboard, stream
+from realtime_client.web.broadcast import Broadcast, Cursor
 from tests.client.recording import anomaly
 from tests.web.pages import PATIENCE, Event, EventReader, Page
 
@@ -41,6 +43,21 @@ def test_close_from_another_thread_ends_a_waiting_stream(client: RealtimeClient)
     page.wait_for_state("connected")
     events.close()
     page.wait_for_end()
+
+
+def test_a_stream_that_is_closed_as_it_begins_keeps_no_place(
+    client: RealtimeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dashboard = quick(client)
+    events, join = dashboard.stream(), Broadcast.join
+
+    def close_and_join(self: Broadcast, *arguments: Any) -> Cursor:
+        events.close()  # as by another thread
+        return join(self, *arguments)
+
+    monkeypatch.setattr(Broadcast, "join", close_and_join)
+    assert len(list(events)) <= 1
+    assert dashboard.open_streams == 0
 
 
 def test_end_streams_ends_them_at_once(client: RealtimeClient) -> None:

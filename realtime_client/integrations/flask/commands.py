@@ -12,6 +12,7 @@ from flask.cli import with_appcontext
 
 from realtime_client import ClientConfig
 from realtime_client.cli import doctor, status, tail
+from realtime_client.cli.arguments import too_much
 from realtime_client.cli.ending import run_to_end
 from realtime_client.integrations.flask import listen
 from realtime_client.integrations.flask.settings import Settings
@@ -52,8 +53,8 @@ def _add(name: str, module: Any, summary: str) -> None:
         module.add_arguments(parser)
         parser.set_defaults(make_config=_app_config)
         args, strange = parser.parse_known_args(arguments)
-        if strange:  # without its value, which might be a secret
-            parser.error(f"unknown argument {strange[0].partition('=')[0]}")
+        if strange:
+            parser.error(too_much(strange))
         context.exit(run_to_end(lambda: int(module.run(args)), parser.prog))
 
 

@@ -63,7 +63,8 @@ class Realtime:
     Args:
         app: The application, if there is one by now.
         guard: Who may see the dashboard: a function without arguments, called in the request of the page and of its
-            stream. It returns true, or false (403), or a response such as a redirection to the login; it may abort.
+            stream. It returns ``True``; or ``False`` or ``None`` (403); or a response, such as a redirection to the login;
+            it may abort. Anything else is an error, and lets nobody in.
         client_factory: Makes an application's client from its `ClientConfig`.
 
     Raises:
@@ -240,9 +241,14 @@ class _State:
             return
         for registration in self.extension.registrations:
             mine = object()
-            if made.setdefault(registration, mine) is mine:
-                callback = _in_context(self._app, registration.callback)
+            if made.setdefault(registration, mine) is not mine:
+                continue
+            callback = _in_context(self._app, registration.callback)
+            try:
                 getattr(client, registration.method)(*registration.arguments, callback, **registration.options)
+            except Exception:
+                del made[registration]  # whoever asks next is told as well: a callback must not be missing in silence
+                raise
 
     def close(self) -> None:
         """End the streams and close the client, if there is one."""

@@ -127,6 +127,8 @@ const STATES = {
   failed: "Gave up",
   closed: "Closed",
 };
+// What is said instead while the page itself has not got that far.
+const OWN_STATES = { connecting: "Connecting", live: "Connecting", paused: "Paused", busy: "Waiting for a place" };
 const PAGES = {
   lost: "This page has lost its server. It tries again by itself; what it shows is old.",
   refused: "The server refuses this page; perhaps you are signed out. It tries again, or reload it.",
@@ -156,14 +158,11 @@ function showStatus(current) {
 }
 
 function showState() {
-  const live = page.dataset.page === "live";
-  let text = live ? "Connecting" : { paused: "Paused", busy: "Waiting for a place" }[page.dataset.page] ?? "Page offline";
-  if (page.dataset.page === "connecting") text = "Connecting";
-  if (live && status) {
+  let text = OWN_STATES[page.dataset.page] ?? "Page offline";
+  if (page.dataset.page === "live" && status) {
     text = STATES[status.state] ?? status.state;
     if (!status.connected && status.transport === "polling") text += ", polling instead";
-    const error = status.connected || !status.error ? "" : `The feed: ${status.error}`;
-    if (page.dataset.page === "live") say(error);
+    say(status.connected || !status.error ? "" : `The feed: ${status.error}`);
   }
   setText(byId("state"), text);
   tick();
@@ -251,9 +250,9 @@ function number(value, share = false) {
 }
 
 function sample() {
-  const live = page.dataset.page === "live" && status && (status.connected || status.transport === "polling");
+  const live = source && page.dataset.page === "live" && status && (status.connected || status.transport === "polling");
   for (const figure of figures) {
-    let value = live ? figure.current : null; // an outage is a gap in the line
+    let value = live ? figure.current : null; // an outage is a gap in the line, and so is a time that nobody looked
     if (figure.counts) {
       const before = figure.last;
       figure.last = value;
@@ -269,7 +268,6 @@ function path(samples) {
   const known = samples.filter((value) => value !== null);
   const most = Math.max(...known, 0);
   const least = Math.min(...known, most);
-  const height = most - Math.min(least, most === least ? most - 1 : least);
   const start = SAMPLES - samples.length;
   let drawing = false;
   return samples.map((value, n) => {
@@ -277,7 +275,7 @@ function path(samples) {
       drawing = false;
       return "";
     }
-    const y = most === least ? 10 : 19 - (18 * (value - least)) / height;
+    const y = most === least ? 10 : 19 - (18 * (value - least)) / (most - least);
     const step = `${drawing ? "L" : "M"}${start + n} ${y.toFixed(1)}`;
     drawing = true;
     return step;
@@ -335,7 +333,6 @@ function makeRow(log) {
 function updateRow(row, log) {
   const before = row.log;
   row.log = log;
-  row.gone = false;
   if (before === null || before.timestamp !== log.timestamp) row.parts.time.replaceChildren(time(log.timestamp));
   setText(row.parts.level, log.level);
   row.parts.level.dataset.level = log.level.toLowerCase();
@@ -493,27 +490,27 @@ byId("pause").addEventListener("click", () => {
 });
 
 let hiding = 0;
-document.addEventListener("visibilitychange", () => {
+function mindWhoLooks() {
   clearTimeout(hiding);
   if (document.hidden) hiding = setTimeout(close, HIDDEN_FOR);
   else if (!source && page.dataset.page !== "paused") open();
-});
+}
+document.addEventListener("visibilitychange", mindWhoLooks);
 addEventListener("pagehide", close);
 addEventListener("pageshow", (event) => {
   if (event.persisted && page.dataset.page !== "paused") open(); // back from the browser's cache of pages
 });
 
 setInterval(() => {
-  tick();
-  if (fresh) {
-    announce(fresh === 1 ? "One new anomaly" : `${fresh} new anomalies`);
-    fresh = 0;
-  }
+  if (!fresh) return;
+  announce(fresh === 1 ? "One new anomaly" : `${fresh} new anomalies`);
+  fresh = 0;
 }, 5000);
 setInterval(tick, 1000);
 setInterval(sample, SAMPLE_EVERY);
 showCount();
 open();
+mindWhoLooks(); // a tab that is opened in the background is hidden from the beginning
 
 // Elements -------------------------------------------------------------------------------------------------------------
 
