@@ -69,6 +69,7 @@ def test_all_is_off_unless_enabled(server: FakeServer, configure: Configure) -> 
     staff = logged_in(is_staff=True)
     for path in (PAGE, STREAM, PAGE + "files/dashboard.js", PAGE + "health", PAGE + "metrics"):
         assert staff.get(path).status_code == 404
+        assert staff.get(path, headers={"If-None-Match": "*"}).status_code == 404  # by who was here before
     assert server.attempts == ()
 
 

@@ -89,7 +89,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@condition(etag_func=lambda request, name: static_file(name).etag if name in FILES else None)
+@condition(etag_func=lambda request, name: _etag(name))
 def file(request: HttpRequest, name: str) -> HttpResponse:
     """A file of the page. Not among the project's static files, so that nothing need be collected or configured."""
     _check_enabled("dashboard")
@@ -97,6 +97,11 @@ def file(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404(name)
     found = static_file(name)
     return HttpResponse(found.body, content_type=found.media_type, headers=FILE_HEADERS)
+
+
+def _etag(name: str) -> str | None:
+    # Asked for before the view: what is off has none, or else a browser that had the file would be told it is there.
+    return static_file(name).etag if realtime.settings.dashboard and name in FILES else None
 
 
 @require_GET
