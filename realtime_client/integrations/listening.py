@@ -18,7 +18,7 @@ def listen(client: RealtimeClient, *, quiet: bool) -> int:
         quiet: Say nothing about the connection on standard error.
 
     Returns:
-        The exit code 0: somebody closed the client.
+        The exit code 0: somebody closed the client; 1 if it did not come to its end in ``close_timeout``.
 
     Raises:
         Failure: The feed is out of reach for good: refused credentials, a certificate, an address that is none.

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Listen; blocks until Ctrl-C or SIGTERM, which are raised in the main thread.
 
     Returns:
-        The exit code 0: somebody closed the client.
+        The exit code 0: somebody closed the client; 1 if it did not come to its end in ``close_timeout``.
 
     Raises:
         Failure: The feed is out of reach for good: refused credentials, a certificate, an address that is none.
