@@ -63,8 +63,8 @@ class Realtime:
     Args:
         app: The application, if there is one by now.
         guard: Who may see the dashboard: a function without arguments, called in the request of the page and of its
-            stream. It returns ``True``; or ``False`` or ``None`` (403); or a response, such as a redirection to the login;
-            it may abort. Anything else is an error, and lets nobody in.
+            stream. It returns ``True``; or ``False`` or ``None`` (403); or a response, such as a redirection to the
+            login; and it may abort. Anything else is an error, and lets nobody in.
         client_factory: Makes an application's client from its `ClientConfig`.
 
     Raises:
