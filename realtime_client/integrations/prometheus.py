@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import glob
 import os
 import queue
 import threading
@@ -165,8 +166,18 @@ class _Files(Collector):
 
     def collect(self) -> Iterable[Metric]:
         ours = tuple(f"realtime_{kind}_" for kind in TABLES)
-        everything: Iterable[Metric] = MultiProcessCollector(None).collect()  # type: ignore[no-untyped-call]
+        # Not its collect(), which fails on a file that another process is just making, and that is still empty.
+        files = glob.glob(os.path.join(glob.escape(os.environ[FOLDER]), "*.db"))
+        everything: Iterable[Metric] = MultiProcessCollector.merge(  # type: ignore[no-untyped-call]
+            [file for file in files if _has_content(file)]
+        )
         return [metric for metric in everything if metric.name.startswith(ours)]
+
+
+def _has_content(file: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):  # of a process that has ended
+        return os.path.getsize(file) > 0
+    return False
 
 
 class _Writer:

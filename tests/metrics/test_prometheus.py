@@ -253,6 +253,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_file_that_another_process_is_just_making_fails_no_scrape(folder: Path) -> None:
+    (folder / "metrics" / "counter_1.db").touch()
+    assert RealtimeCollector(registry=None).exposition()[0] == b""
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("how", ["each its own", "preloaded", "connected before the fork"])
 def test_workers_add_up(how: str, folder: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
