@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,10 +58,17 @@ def recording(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The documentation as HTML, built as strictly as it can be."""
-    built = tmp_path_factory.mktemp("site")
-    where = [str(ROOT / "docs"), str(built / "html")]
-    command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-d", str(built / "trees"), *where]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    """The documentation as HTML, built as strictly as it can be, once for all processes that share the tests."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    built = folder / "site"
+    with (folder / "site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            begun = tmp_path_factory.mktemp("site")
+            where = [str(ROOT / "docs"), str(begun / "html")]
+            command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-d", str(begun / "trees")]
+            done = subprocess.run([*command, *where], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            begun.rename(built)
     return built / "html"
