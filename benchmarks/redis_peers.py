@@ -19,7 +19,7 @@ import redis
 
 from benchmarks.firehose import message
 from realtime_client import RealtimeClient
-from realtime_client.cli.relay import TURN
+from realtime_client.cli.relay import tuned
 from realtime_client.relay import Relay, RelayState
 
 PIPELINE = 200
@@ -59,9 +59,8 @@ def read(port: int, stream: str, count: int) -> None:
 
 def relay(port: int, stream: str, feed: str, linger: float) -> None:
     """Our relay, as the command runs it; ends when its input does."""
-    sys.setswitchinterval(TURN)
     url = f"redis://127.0.0.1:{port}/0?stream={stream}"
-    with Relay(feed, url, maxlen=MAXLEN, lease=30.0, linger=linger) as running:
+    with tuned(), Relay(feed, url, maxlen=MAXLEN, lease=30.0, linger=linger) as running:
         running.wait_for(RelayState.ACTIVE, 30)
         print("READY", flush=True)
         sys.stdin.readline()

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 EVENT, GAP, BEAT = b"event", b"gap", b"beat"
-"""What an entry may be: the name of its second field."""
+"""What an entry may be. Its one field has this and the fencing number for its name, ``event:17``."""
 NOWHERE = b"0-0"
 """The id before every entry."""
 ENTRIES_AT_ONCE = 500
@@ -110,7 +110,7 @@ class Portion:
 
     def learn(self, raw_entries: Sequence[Any]) -> None:
         """See what the last read gave; it was not empty."""
-        largest = max(len(b"".join(fields or ())) for _, fields in raw_entries)
+        largest = max(len(fields[-1]) if fields else 0 for _, fields in raw_entries)
         self.count = max(1, min(ENTRIES_AT_ONCE, BYTES_AT_ONCE // max(1, largest)))
 
 
@@ -122,8 +122,8 @@ class Verdict(enum.Enum):
     BROKEN = "not the one that follows: something is missing, or was lost and written anew"
 
 
-def judge(place: Place, entry: Entry) -> Verdict:
-    """What an entry is to a reader who has come this far.
+def judge(place: Place | Entry, entry: Entry) -> Verdict:
+    """What an entry is to a reader who has come this far, or has taken that one last.
 
     A fencing number below the highest seen is refused, whatever else is true of the entry. A number that we have had
     comes only from a relay that does not know what we have read: Redis lost it, perhaps in a failover, and with it
@@ -137,11 +137,12 @@ def judge(place: Place, entry: Entry) -> Verdict:
 def read_entry(raw: Sequence[Any]) -> Entry | None:
     """One entry of an answer to ``XREAD`` or ``XRANGE``; ``None`` if no relay has written it."""
     entry_id, fields = raw
-    if fields is None or len(fields) != 4 or fields[0] != b"fence":
+    if fields is None or len(fields) != 2:
         return None
+    kind, _, fence = fields[0].partition(b":")
     at, _, seq = entry_id.partition(b"-")
     try:
-        return Entry(entry_id, at, int(seq), int(fields[1]), fields[2], fields[3])
+        return Entry(entry_id, at, int(seq), int(fence), kind, fields[1])
     except ValueError:
         return None
 

@@ -125,16 +125,17 @@ class Ledger:
         while waiting and len(entries) < BATCH and size < BATCH_BYTES:
             item = waiting.popleft()
             if isinstance(item, Gap):
-                entries.append((GAP, _encode_gap(item)))
+                kind, body = GAP, _encode_gap(item)
             elif self._is_new(item, self._on_the_way):
-                entries.append((EVENT, encode_event(item)))
+                kind, body = EVENT, encode_event(item)
                 events.append(item)
+                if item.origin is Origin.POLL and isinstance(item, SystemAlert) and item.timestamp is not None:
+                    self._polled.append(_identity(item))
             else:
                 self.duplicates += isinstance(item, NewAnomaly)
                 continue
-            size += len(entries[-1][1])
-            if isinstance(item, SystemAlert) and item.origin is Origin.POLL and item.timestamp is not None:
-                self._polled.append(_identity(item))
+            entries.append((kind, body))
+            size += len(body)
         return self._register(entries, events) if entries else None
 
     def count_new(self, events: Iterable[Event]) -> int:

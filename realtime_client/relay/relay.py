@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from realtime_client._core.backoff import delay_before
-from realtime_client._core.relay_stream import at_of
+from realtime_client._core.relay_stream import BEAT, GAP, at_of
 from realtime_client.config import ClientConfig
 from realtime_client.errors import ConnectError, ConnectionLost, MalformedMessage, RealtimeError
 from realtime_client.redaction import show_url
@@ -480,8 +480,9 @@ class Relay:
         counts["batches"] += 1
         counts["appended"] += len(batch.events)
         counts["bytes"] += sum(len(body) for _, body in batch.entries)
-        counts["gaps"] += sum(kind == b"gap" for kind, _ in batch.entries)
-        counts["beats"] += sum(kind == b"beat" for kind, _ in batch.entries)
+        if len(batch.events) < len(batch.entries):
+            counts["gaps"] += sum(kind == GAP for kind, _ in batch.entries)
+            counts["beats"] += sum(kind == BEAT for kind, _ in batch.entries)
 
     def _beat(self, upstream: Upstream) -> None:
         # Not before a gap is told: for a relay that takes over, it begins with the last entry.

@@ -50,7 +50,7 @@ local entries = cmsgpack.unpack(ARGV[5])
 for i = 1, #entries, 2 do
   seq = seq + 1
   id = at .. '-' .. seq
-  redis.call('XADD', KEYS[3], id, 'fence', ARGV[2], entries[i], entries[i + 1])
+  redis.call('XADD', KEYS[3], id, entries[i] .. ':' .. ARGV[2], entries[i + 1])
 end
 -- Before anything that may be refused: entries of which the state does not know would be written again and again.
 redis.call('HSET', KEYS[2], 'seq', string.format('%.0f', seq), 'ms', at, 'id', id, 'written', ARGV[2])

@@ -142,4 +142,5 @@ def _size(event: Event) -> int:
     if not isinstance(event, NewAnomaly) or event.log.extra:
         return len(encode_event(event))
     log = event.log
-    return len(log.id) + len(log.message) + sum(map(len, log.root_causes)) + sum(map(len, log.recommendations))
+    words = sum(map(len, log.root_causes + log.recommendations))
+    return len(log.id) + len(log.source) + len(log.message) + words

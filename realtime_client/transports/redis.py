@@ -190,44 +190,49 @@ class RedisLink:
         """Hand out what follows, in groups of what was appended together."""
         messages: list[str | bytes] = []
         at = b""
-        place, size = self._place, 0
+        size = 0
+        place = self._place
+        last: Entry | None = None  # taken behind it
+
+        def here() -> Place:
+            return place if last is None else Place(place.epoch, last.seq, last.fence, last.id, last.id)
 
         def flush(gap: Gap | None = None) -> None:
             nonlocal messages, size
             if messages or size or gap is not None:
-                self._place = place
+                self._place = here()
                 self._hand_out(Received(messages, size, at=at_of(at) if at else None, gap=gap))
                 messages, size = [], 0
 
         for raw in raw_entries:
             entry = read_entry(raw)
             if entry is None:
-                place = place._replace(read_to=raw[0])
+                place, last = here()._replace(read_to=raw[0]), None
                 continue
-            verdict = judge(place, entry)
+            verdict = judge(last or place, entry)
             if verdict is not Verdict.NEXT:
                 flush()
-                self._place = place
+                self._place = here()
                 if not self._mend(entry, verdict):
                     return  # what follows is read from the snapshot on
-                place = self._place
+                place, last = self._place, None
                 if verdict is Verdict.STALE:
                     continue
             if entry.at != at:
                 flush()
                 at = entry.at
-            place = Place(place.epoch, entry.seq, entry.fence, entry.id, entry.id)
+            last = entry
             size += len(entry.body)
             if entry.kind == EVENT:
                 messages.append(entry.body)
             elif entry.kind == GAP:
                 flush(_read_gap(entry.body))
-            if self._since is not None and entry.kind == EVENT:
-                self._caught += 1
-            if self._since is not None and entry.seq >= self._target:
-                flush(self._gap(complete=True, recovered=self._caught))
+            if self._since is not None:
+                self._caught += entry.kind == EVENT
+                if entry.seq >= self._target:
+                    flush(self._gap(complete=True, recovered=self._caught))
         flush()
-        self._place = place
+        self._place = here()
 
     def _mend(self, entry: Entry, verdict: Verdict) -> bool:
         """See what to do about an entry that does not follow; whether to go on with the present answer."""

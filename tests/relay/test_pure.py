@@ -96,9 +96,9 @@ def test_what_an_entry_is_to_a_reader(seq: int, fence: int, verdict: Verdict) ->
 
 
 def test_entries_of_others_are_not_read() -> None:
-    assert read_entry([b"17-4", [b"fence", b"2", b"event", b"{}"]]) == Entry(b"17-4", b"17", 4, 2, EVENT, b"{}")
+    assert read_entry([b"17-4", [b"event:2", b"{}"]]) == Entry(b"17-4", b"17", 4, 2, EVENT, b"{}")
     assert read_entry([b"17-4", [b"a", b"b"]]) is None
-    assert read_entry([b"17-4", [b"fence", b"x", b"event", b"{}"]]) is None
+    assert read_entry([b"17-4", [b"event:x", b"{}"]]) is None
     assert read_entry([b"17-4", None]) is None
     assert at_of(b"1500") == datetime(1970, 1, 1, 0, 0, 1, 500000, tzinfo=UTC)
 

@@ -176,7 +176,7 @@ def test_entries_of_an_older_relay_and_of_strangers_are_passed_over(
         publish(relay, 0, 3)
         reader.wait_for_number(2)
         old = json.dumps(anomaly(77))
-        client.xadd(key, {"fence": 0, "event": old}, id=f"{int(time.time() * 1000) + 1}-4")
+        client.xadd(key, {"event:0": old}, id=f"{int(time.time() * 1000) + 1}-4")
         client.xadd(key, {"what": "ever"})
         relay.end()
         relay.__init__(url)  # type: ignore[misc]
@@ -289,8 +289,8 @@ def test_malformed_entries_end_nothing(relay: Writing, url: str, redis_server: R
         reader.wait_for_number(0)
         state = f"realtime:{{{stream}}}:state"
         at = int(client.hget(state, "ms") or 0)
-        client.xadd(f"realtime:{{{stream}}}:events", {"fence": relay.writer.fence, "event": "{nonsense"}, id=f"{at}-2")
-        client.xadd(f"realtime:{{{stream}}}:events", {"fence": relay.writer.fence, "gap": "{nonsense"}, id=f"{at}-3")
+        client.xadd(f"realtime:{{{stream}}}:events", {f"event:{relay.writer.fence}": "{nonsense"}, id=f"{at}-2")
+        client.xadd(f"realtime:{{{stream}}}:events", {f"gap:{relay.writer.fence}": "{nonsense"}, id=f"{at}-3")
         client.hset(state, mapping={"seq": 3, "id": f"{at}-3"})
         relay.ledger.seq = 3
         publish(relay, 1, 2)

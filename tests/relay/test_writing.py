@@ -54,7 +54,7 @@ def test_entries_are_numbered_without_a_hole(make_writer: Make, redis_server: Re
     assert seqs(redis_server, stream) == [1, 2, 3]
     with redis_server.client() as client:
         entries = client.xrange(f"realtime:{{{stream}}}:events")
-    assert [fields for _, fields in entries][-1] == {b"fence": b"1", b"event": b"c"}
+    assert [fields for _, fields in entries][-1] == {b"event:1": b"c"}
 
 
 def test_only_one_has_the_lease(make_writer: Make) -> None:
