@@ -266,7 +266,9 @@ class RedisLink:
 
     def _restore(self, snapshot: _Snapshot, *, gap: Gap | None) -> None:
         self._place = self._restored = snapshot.place
-        self._hand_out(Received([], len(snapshot.store), b"", gap=gap, snapshot=snapshot.store))
+        # Of when the last entry was written, and not of now: the store shall not look younger than it is.
+        at = None if snapshot.place.id == NOWHERE else _at(snapshot.place.id)
+        self._hand_out(Received([], len(snapshot.store), b"", gap=gap, snapshot=snapshot.store, at=at))
 
     def _gap(self, *, complete: bool, recovered: int = 0) -> Gap:
         until = datetime.now(UTC)
@@ -317,6 +319,14 @@ class RedisLink:
     def lingering(self) -> str | None:
         """See `Link.lingering`."""
         return self._wire.lingering
+
+
+def _at(entry_id: bytes) -> datetime:
+    """When an entry was written."""
+    try:
+        return at_of(entry_id.partition(b"-")[0])
+    except (ValueError, OverflowError):
+        raise ConnectionLost("the snapshot could not be understood: the id in it is none") from None
 
 
 def _whole(number: bytes, of: str) -> int:

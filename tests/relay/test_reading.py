@@ -299,7 +299,11 @@ def test_malformed_entries_end_nothing(relay: Writing, url: str, redis_server: R
         assert reader.client.status.state is ConnectionState.CONNECTED
 
 
-@pytest.mark.parametrize("wrong", [{"store": "{nonsense"}, {"seq": "many"}, {"fence": b"\xff"}], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [{"store": "{nonsense"}, {"seq": "many"}, {"fence": b"\xff"}, {"id": "x-1"}, {"id": "9" * 20 + "-1"}],
+    ids=str,
+)
 def test_a_snapshot_that_cannot_be_understood_is_no_connection(
     *,
     wrong: dict[str, str | bytes],
@@ -365,6 +369,16 @@ def test_the_store_says_that_no_relay_lives(relay: Writing, url: str, redis_serv
         relay.append_batch(relay.ledger.beat())
         reader.client.store.wait_for(lambda now: now.as_of != as_of, PATIENCE)
         assert reader.client.is_connected
+
+
+def test_a_store_from_a_snapshot_looks_no_younger_than_it_is(relay: Writing, url: str) -> None:
+    with Reader(url) as first:
+        publish(relay, 0, 1)
+        first.wait_for_number(0)
+        as_of = first.client.store.snapshot().as_of
+    relay.snapshot()
+    with Reader(url) as second:
+        assert second.client.store.wait_for(lambda now: now.recent_logs, PATIENCE).as_of == as_of
 
 
 def test_close_is_prompt_while_redis_has_nothing_to_say(relay: Writing, url: str, make: Make) -> None:
