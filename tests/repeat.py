@@ -3,12 +3,13 @@
 Each run is a process of its own with another seed, of ``PYTHONHASHSEED`` and of Hypothesis. The first run that fails is
 the last one; its output and the command that repeats it are shown. The environment is that of the suite, see
 ``tests/conftest.py``. With ``--docs`` each run is written down when it is over, so that the record says how many there
-were, however it ended.
+were, however it ended; and where it was interrupted, the same command goes on, as long as no file has changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import shlex
@@ -18,12 +19,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tests.records import add_docs_option, conditions, keep
+from tests.records import DOCS, add_docs_option, conditions, keep, recorded
 
 __all__ = ["counts", "main"]
 
 WORKERS = 4
 """How many processes share the tests of a run, as in the command that the README gives."""
+RECORD = "repeats"
 COUNTED = re.compile(r"(\d+) (passed|failed|skipped|error)")
 
 
@@ -42,6 +44,9 @@ def main(given: Sequence[str] | None = None) -> int:
         "wanted": arguments.times,
     }
     runs: list[dict[str, Any]] = []
+    if arguments.docs:
+        record["state"] = state()
+        runs = begun(record)
     status = 0
     while status == 0 and len(runs) < arguments.times:
         seed = arguments.first_seed + len(runs)
@@ -52,10 +57,30 @@ def main(given: Sequence[str] | None = None) -> int:
         runs.append({"seed": seed, "seconds": seconds, "exit_code": status, **counts(last)})
         say(f"run {len(runs)} of {arguments.times}, {seconds} s: {last}")
         if arguments.docs:
-            keep("repeats", {**record, "runs": runs})
+            keep(RECORD, {**record, "runs": runs})
         if status != 0:
             say(f"{said}\nthe same again: PYTHONHASHSEED={seed} {shlex.join(command(seed, options))}")
     return status
+
+
+def begun(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs of a record that was interrupted, if it is of this command and these files."""
+    known = recorded(RECORD)
+    same = all(known.get(key) == record[key] for key in ("command", "state"))
+    return known["runs"] if same and not any(run["exit_code"] for run in known["runs"]) else []
+
+
+def state() -> str:
+    """A digest of every file under version control but the record."""
+    folder = DOCS.parent
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    digest = hashlib.sha256()
+    for name in sorted(listed.split("\0")):
+        path = folder / name
+        if path.is_file() and path != DOCS / f"{RECORD}.json":
+            content = path.read_bytes()
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def command(seed: int, options: Sequence[str]) -> list[str]:

@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +97,8 @@ def test_every_run_is_written_down_the_one_that_fails_included(monkeypatch: pyte
     endings = iter([(0, well), (1, "1 failed, 7531 passed, 2 errors in 9s")])
     monkeypatch.setattr(repeat, "run_once", lambda seed, options: next(endings))
     monkeypatch.setattr(repeat, "keep", lambda name, record: kept.append(json.dumps({name: record})))
+    monkeypatch.setattr(repeat, "recorded", lambda name: {})
+    monkeypatch.setattr(repeat, "state", lambda: "1")
     assert repeat.main(["20", "--first-seed", "5", "--docs"]) == 1
     records = [json.loads(text)["repeats"] for text in kept]
     assert [len(record["runs"]) for record in records] == [1, 2]
@@ -105,6 +109,32 @@ def test_every_run_is_written_down_the_one_that_fails_included(monkeypatch: pyte
         {"seed": 5, "seconds": 0, "exit_code": 0, "passed": 7533, "failed": 0, "skipped": 1},
         {"seed": 6, "seconds": 0, "exit_code": 1, "passed": 7531, "failed": 3, "skipped": 0},
     ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "seeds"),
+    [({}, [7]), ({"command": "another"}, [5, 6, 7]), ({"state": "0"}, [5, 6, 7]), ({"exit_code": 1}, [5, 6, 7])],
+    ids=["nothing", "the command", "a file", "its end"],
+)
+def test_a_record_that_was_interrupted_goes_on_unless_something_has_changed(
+    changed: dict[str, Any], seeds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def run_once(seed: int, options: Sequence[str]) -> tuple[int, str]:
+        made.append(seed)
+        return 0, "2 passed in 9s"
+
+    run = {"seed": 6, "seconds": 9, "exit_code": 0, "passed": 2, "failed": 0, "skipped": 0} | changed
+    record = {"command": "python -m tests.repeat 3 --first-seed 5", "state": "1"} | changed
+    kept: list[Any] = []
+    monkeypatch.setattr(repeat, "run_once", run_once)
+    monkeypatch.setattr(repeat, "keep", lambda name, record: kept.append(record))
+    monkeypatch.setattr(repeat, "state", lambda: "1")
+    monkeypatch.setattr(repeat, "recorded", lambda name: {**record, "runs": [{**run, "seed": 5}, run]})
+    assert repeat.main(["3", "--first-seed", "5", "--docs"]) == 0
+    assert made == seeds
+    assert [run["seed"] for run in kept[-1]["runs"]] == [5, 6, 7]
 
 
 def test_a_choice_of_tests_does_not_go_into_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:
