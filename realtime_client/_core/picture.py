@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from realtime_client._core.codec import Codec
-from realtime_client._core.relay_stream import encode_value, log_fields
+from realtime_client._core.relay_stream import encode_json, log_fields
 from realtime_client.errors import MalformedMessage
 from realtime_client.events import EMPTY, LogEntry, Origin, StatsUpdate, SystemAlert, wire_value
 
@@ -37,7 +37,7 @@ def encode_picture(picture: Picture) -> bytes:
     """The picture as JSON."""
     alerts = [{**alert.data_to_dict(), "timestamp": alert.timestamp} for alert in picture.alerts]
     logs = [[at, log_fields(log)] for at, log in picture.logs]
-    return encode_value({"stats": wire_value(picture.stats), "logs": logs, "alerts": alerts, "seen": picture.seen})
+    return encode_json({"stats": wire_value(picture.stats), "logs": logs, "alerts": alerts, "seen": picture.seen})
 
 
 def decode_picture(text: str | bytes, codec: Codec, *, received_at: datetime) -> Picture:

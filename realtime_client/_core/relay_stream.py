@@ -6,7 +6,6 @@ See docs/design/relay.md for the whole.
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ __all__ = [
     "Verdict",
     "at_of",
     "encode_event",
-    "encode_value",
+    "encode_json",
     "judge",
     "log_fields",
     "read_entry",
@@ -41,7 +40,8 @@ ENTRIES_AT_ONCE = 500
 BYTES_AT_ONCE = 4 * 1024 * 1024
 FIRST = 16
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_encode = msgspec.json.Encoder().encode
+encode_json = msgspec.json.Encoder().encode
+"""JSON, with times in UTC, and whole numbers of any size."""
 
 
 class Keys:
@@ -161,15 +161,7 @@ def encode_event(event: Event) -> bytes:
         message["data"] = data
     if event.timestamp is not None:
         message["timestamp"] = event.timestamp
-    return encode_value(message)
-
-
-def encode_value(value: dict[str, Any]) -> bytes:
-    """JSON, with times in UTC and whole numbers of any size."""
-    try:
-        return _encode(value)
-    except (OverflowError, TypeError, ValueError):  # a whole number past 64 bits, where msgspec refuses it
-        return json.dumps(wire_value(value), ensure_ascii=False, separators=(",", ":")).encode()
+    return encode_json(message)
 
 
 def log_fields(log: LogEntry) -> dict[str, Any]:

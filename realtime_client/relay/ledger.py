@@ -20,7 +20,7 @@ from realtime_client._core.relay_stream import (
     Verdict,
     at_of,
     encode_event,
-    encode_value,
+    encode_json,
     judge,
 )
 from realtime_client.errors import MalformedMessage
@@ -242,7 +242,7 @@ class Ledger:
 
 
 def _encode_gap(gap: Gap) -> bytes:
-    return encode_value(attrs.asdict(gap))
+    return encode_json(attrs.asdict(gap))
 
 
 def _identity(alert: SystemAlert) -> Hashable:
