@@ -67,7 +67,9 @@ def begun(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The runs of a record that was interrupted, if it is of this command and these files."""
     known = recorded(RECORD)
     same = all(known.get(key) == record[key] for key in ("command", "state"))
-    return known["runs"] if same and not any(run["exit_code"] for run in known["runs"]) else []
+    same = same and all(known["run"][key] == record["run"][key] for key in ("python", "machine"))
+    open_ = same and len(known["runs"]) < record["wanted"] and not any(run["exit_code"] for run in known["runs"])
+    return known["runs"] if open_ else []
 
 
 def state() -> str:

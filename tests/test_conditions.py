@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests import repeat
+from tests.records import conditions
 
 ROOT = Path(__file__).parents[1]
 
@@ -113,8 +114,14 @@ def test_every_run_is_written_down_the_one_that_fails_included(monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("changed", "seeds"),
-    [({}, [7]), ({"command": "another"}, [5, 6, 7]), ({"state": "0"}, [5, 6, 7]), ({"exit_code": 1}, [5, 6, 7])],
-    ids=["nothing", "the command", "a file", "its end"],
+    [
+        ({}, [7]),
+        ({"command": "another"}, [5, 6, 7]),
+        ({"state": "0"}, [5, 6, 7]),
+        ({"exit_code": 1}, [5, 6, 7]),
+        ({"run": {"python": "2.7", "machine": "PDP-11"}}, [5, 6, 7]),
+    ],
+    ids=["nothing", "the command", "a file", "its end", "the machine"],
 )
 def test_a_record_that_was_interrupted_goes_on_unless_something_has_changed(
     changed: dict[str, Any], seeds: list[int], monkeypatch: pytest.MonkeyPatch
@@ -126,7 +133,7 @@ def test_a_record_that_was_interrupted_goes_on_unless_something_has_changed(
         return 0, "2 passed in 9s"
 
     run = {"seed": 6, "seconds": 9, "exit_code": 0, "passed": 2, "failed": 0, "skipped": 0} | changed
-    record = {"command": "python -m tests.repeat 3 --first-seed 5", "state": "1"} | changed
+    record = {"command": "python -m tests.repeat 3 --first-seed 5", "state": "1", "run": conditions()} | changed
     kept: list[Any] = []
     monkeypatch.setattr(repeat, "run_once", run_once)
     monkeypatch.setattr(repeat, "keep", lambda name, record: kept.append(record))

@@ -41,7 +41,7 @@ BYTES_AT_ONCE = 4 * 1024 * 1024
 FIRST = 16
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 encode_json = msgspec.json.Encoder().encode
-"""JSON, with times in UTC, and whole numbers of any size."""
+"""JSON, with times as they are, and whole numbers of any size."""
 
 
 class Keys:

@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import functools
 import glob
+import logging
 import os
 import queue
 import threading
@@ -33,6 +34,8 @@ from realtime_client.integrations.sources import Sources
 from realtime_client.measures import CLIENT, RELAY, Kind, Measure
 
 __all__ = ["RealtimeCollector"]
+
+logger: logging.Logger = logging.getLogger("realtime_client.prometheus")
 
 WRITE_EVERY = 1.0
 """Seconds between two writes to the files of a multi-process site."""
@@ -68,9 +71,10 @@ class RealtimeCollector(Collector):
     def __init__(self, *sources: Any, registry: CollectorRegistry | None = REGISTRY) -> None:
         self._sources = Sources(self._changed)
         self._in_files = bool(values.ValueClass._multiprocess)
-        folder = os.environ.get(FOLDER) or os.environ.get(FOLDER.lower(), "")  # as prometheus_client also knows it
-        if self._in_files and not os.path.isdir(folder):
-            raise ValueError(f"{FOLDER}: {folder!r:.120} is not allowed; allowed: a folder that is there")
+        # The second is how prometheus_client knew it before.
+        self._folder = os.environ.get(FOLDER) or os.environ.get(FOLDER.lower(), "")
+        if self._in_files and not os.path.isdir(self._folder):
+            raise ValueError(f"{FOLDER}: {self._folder!r:.120} is not allowed; allowed: a folder that is there")
         self._writers: dict[int, _Writer] = {}  # by process; filled by setdefault alone, which is atomic
         if self._in_files:
             atexit.register(_at_exit, weakref.ref(self))
@@ -121,7 +125,7 @@ class RealtimeCollector(Collector):
         except (TypeError, ValueError):  # a version that is none
             encode, media_type = choose_encoder("")
         registry = CollectorRegistry()
-        registry.register(_Files() if self._in_files else self)
+        registry.register(_Files(self._folder) if self._in_files else self)
         return encode(registry), media_type
 
     def describe(self) -> Iterable[Metric]:
@@ -162,12 +166,19 @@ def _at_exit(collector: weakref.ref[RealtimeCollector]) -> None:
 
 
 class _Files(Collector):
-    """What all processes of a site have written of clients and relays."""
+    """What all processes of a site have written of clients and relays.
+
+    Args:
+        folder: Where the files are.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
         ours = tuple(f"realtime_{kind}_" for kind in TABLES)
         # Not its collect(), which fails on a file that another process is just making, and that is still empty.
-        files = glob.glob(os.path.join(glob.escape(os.environ[FOLDER]), "*.db"))
+        files = glob.glob(os.path.join(glob.escape(self._folder), "*.db"))
         everything: Iterable[Metric] = MultiProcessCollector.merge(  # type: ignore[no-untyped-call]
             [file for file in files if _has_content(file)]
         )
@@ -227,14 +238,22 @@ class _Writer:
         return True
 
     def _live(self) -> None:
+        failing = False
         while True:
             waiting = []
             with contextlib.suppress(queue.Empty):
                 waiting.append(self._requests.get(timeout=WRITE_EVERY))
             while not self._requests.empty():
                 waiting.append(self._requests.get_nowait())
-            with _writing:
-                self._write()
+            try:
+                with _writing:
+                    self._write()
+            except Exception:  # the folder is gone, or full: the next write may do, and nobody waits for this one
+                if not failing:
+                    logger.exception("the figures for Prometheus could not be written")
+                failing = True
+            else:
+                failing = False
             for done in waiting:
                 done.set()
 

@@ -45,9 +45,11 @@ class Backlog(Generic[T]):
     def put(self, item: T, size: int = 0) -> None:
         """Add an item of so many bytes; waits while there is no room. After `close` the item is dropped."""
         with self._changed:
-            while self._open and not self._has_room(size):
+            if self._open and not self._has_room(size):
                 self._held_back += 1
-                self._changed.wait()
+                self._changed.notify_all()  # nothing more can gather
+                while self._open and not self._has_room(size):
+                    self._changed.wait()
                 self._held_back -= 1
             if not self._open:
                 return
@@ -83,6 +85,8 @@ class Backlog(Generic[T]):
     def _wait_for(self, count: int, until: float) -> None:
         self._awaited = count
         while len(self._items) < count and not self._nudged and (left := until - self._clock.monotonic()) > 0:
+            if self._items and self._held_back:
+                break
             self._clock.wait(self._changed, left)
         self._awaited = 0
 

@@ -22,6 +22,8 @@ class Order:
     Args:
         limit: How many items of the present may wait for the past.
         count_new: How many of some events no reader has yet.
+        max_bytes: How many bytes of the present may wait for the past.
+        size_of: About how many bytes an item takes.
 
     Attributes:
         ready: What is appended next, oldest first.
@@ -29,15 +31,25 @@ class Order:
         held_until: When the present stops waiting (monotonic); infinite while it does not wait.
     """
 
-    def __init__(self, limit: int, count_new: Callable[[Iterable[Event]], int]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        count_new: Callable[[Iterable[Event]], int],
+        *,
+        max_bytes: float = math.inf,
+        size_of: Callable[[Event | Gap], int] = lambda item: 0,
+    ) -> None:
         self._limit = limit
         self._count_new = count_new
+        self._max_bytes = max_bytes
+        self._size_of = size_of
         self.begin(since=None)
 
     def begin(self, *, since: datetime | None) -> None:
         """Begin with another connection; what was not appended is dropped."""
         self.ready: deque[Event | Gap] = deque()
         self._held: list[Event | Gap] = []
+        self._held_bytes = 0
         self.since = since
         self.held_until: float = math.inf
 
@@ -54,6 +66,7 @@ class Order:
         """Something of the present; what comes before the past could be asked for (from polls) tells the gap."""
         if self.holds:
             self._held.append(item)
+            self._held_bytes += self._size_of(item)
         else:
             if self.since is not None:
                 self.release(now=now)
@@ -75,9 +88,11 @@ class Order:
             self.ready.append(Gap(since=min(since, now), until=now, recovered=recovered, complete=complete))
         self.ready += self._held
         self._held = []
+        self._held_bytes = 0
         self.held_until = math.inf
 
     def release_if_due(self, at: float, *, now: datetime) -> None:
         """Release if the present has waited long enough, or no more of it may wait."""
-        if self.holds and (at >= self.held_until or len(self._held) >= self._limit):
+        full = len(self._held) >= self._limit or self._held_bytes >= self._max_bytes
+        if self.holds and (at >= self.held_until or full):
             self.release(now=now)

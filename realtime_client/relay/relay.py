@@ -27,7 +27,7 @@ from realtime_client.relay.ledger import BATCH, Batch, Ledger
 from realtime_client.relay.order import Order
 from realtime_client.relay.settings import Settings
 from realtime_client.relay.telemetry import RelayMetrics, RelayState
-from realtime_client.relay.upstream import Backfill, Connected, Item, Upstream
+from realtime_client.relay.upstream import Backfill, Connected, Item, Upstream, size_of
 from realtime_client.relay.writer import Held, LeaseLost, LeaseRefused, StreamWriter, Term
 from realtime_client.status import ConnectionState
 
@@ -140,7 +140,12 @@ class Relay:
         )
         # Of the relay's thread alone.
         self._upstream: Upstream | None = None
-        self._order = Order(self.max_pending_events, self._ledger.count_new)
+        self._order = Order(
+            self.max_pending_events,
+            self._ledger.count_new,
+            max_bytes=settings.upstream.max_pending_bytes,
+            size_of=size_of,
+        )
         self._snapshot_at = 0
         self._beat_at = 0.0
         self._attempt = 0

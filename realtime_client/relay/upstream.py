@@ -20,7 +20,7 @@ from realtime_client.status import ConnectionState, Gap, Transport
 from realtime_client.transports.polling import make_poller
 from realtime_client.transports.tls import TlsSettings
 
-__all__ = ["Backfill", "Connected", "Item", "Upstream"]
+__all__ = ["Backfill", "Connected", "Item", "Upstream", "size_of"]
 
 logger: logging.Logger = logging.getLogger("realtime_client.relay")
 
@@ -106,7 +106,7 @@ class Upstream:
             self._poller.close()
 
     def _received(self, event: Event) -> None:
-        self.backlog.put(event, _size(event))
+        self.backlog.put(event, size_of(event))
 
     def _changed(self, connected: bool) -> None:
         if connected and not self._told:
@@ -137,10 +137,12 @@ class Upstream:
         return Backfill((*anomalies, *content.events), complete=not content.malformed)
 
 
-def _size(event: Event) -> int:
-    """About how many bytes an event takes; of plain logs, which most are, without encoding them for it."""
-    if not isinstance(event, NewAnomaly) or event.log.extra:
-        return len(encode_event(event))
-    log = event.log
+def size_of(item: Event | Gap) -> int:
+    """About how many bytes something takes; plain logs, which most are, are not encoded for it."""
+    if isinstance(item, Gap):
+        return 0
+    if not isinstance(item, NewAnomaly) or item.log.extra:
+        return len(encode_event(item))
+    log = item.log
     words = sum(map(len, log.root_causes + log.recommendations))
     return len(log.id) + len(log.source) + len(log.message) + words

@@ -311,6 +311,28 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+FAILS = """
+import logging
+from realtime_client.integrations.prometheus import _Writer
+from realtime_client.integrations.sources import Sources
+
+def fail():
+    raise OSError("no space left")
+
+logging.basicConfig()
+writer = _Writer(Sources())
+for write in (fail, fail, writer._write):
+    writer._write = write
+    assert writer.request().wait(10)
+"""
+
+
+def test_a_write_that_fails_is_told_once_and_is_not_the_last(folder: Path) -> None:
+    done = run_python(FAILS)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("could not be written") == 1
+
+
 def test_a_file_that_another_process_is_just_making_fails_no_scrape(folder: Path) -> None:
     (folder / "metrics" / "counter_1.db").touch()
     prints = "print(RealtimeCollector(registry=None).exposition()[0])"

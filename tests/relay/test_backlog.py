@@ -140,3 +140,15 @@ def test_what_is_too_large_has_room_alone(clock: FakeClock) -> None:
     backlog: Backlog[str] = Backlog(10, max_bytes=100, clock=clock)
     backlog.put("huge", 1000)
     assert backlog.take(10, 0.0) == ["huge"]
+
+
+def test_nobody_lingers_for_what_has_no_room(clock: FakeClock) -> None:
+    backlog: Backlog[int] = Backlog(10, max_bytes=100, linger=0.5, clock=clock)
+    taking = Taking(backlog)
+    clock.wait_for_waiters()
+    backlog.put(1, 60)
+    putting = threading.Thread(target=backlog.put, args=(2, 60), daemon=True)
+    putting.start()
+    assert taking.result == [1]  # though no time has passed
+    putting.join(PATIENCE)
+    assert len(backlog) == 1

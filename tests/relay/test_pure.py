@@ -340,6 +340,17 @@ def test_the_gap_is_told_before_the_present_also_when_the_past_is_late(limit: in
     assert list(order.ready) == [anomaly(1)]  # no gap again, and no figures that may be older than the stream's
 
 
+def test_the_present_waits_no_longer_when_it_is_too_large() -> None:
+    order = Order(10, count, max_bytes=100, size_of=lambda item: 60)
+    order.begin(since=NOW)
+    order.hold(until=5.0)
+    for number, holds in ((1, True), (2, False)):
+        order.add(anomaly(number), now=NOW)
+        order.release_if_due(0.0, now=NOW)
+        assert order.holds is holds
+    assert [type(item).__name__ for item in order.ready] == ["Gap", "NewAnomaly", "NewAnomaly"]
+
+
 def test_what_comes_before_the_past_could_be_asked_for_tells_the_gap() -> None:
     """While the stream cannot be had the feed is polled, and polls give events without a connection."""
     order = Order(10, count)
