@@ -91,6 +91,15 @@ def test_a_tenth_of_the_lease_may_be_lingered() -> None:
         Relay("ws://h/", "redis://h/0?stream=s", lease=tenths / 10, linger=tenths / 100)
 
 
+def begin_history(relay: Relay, server: FakeServer, reader: Reader) -> None:
+    """Let a relay append the first event, and end."""
+    relay.start()
+    server.wait_for_connection()
+    server.send(anomaly(1))
+    reader.wait_for_number(1)
+    relay.stop()
+
+
 def test_what_comes_is_relayed(server: FakeServer, url: str, make_relay: MakeRelay) -> None:
     relay = make_relay(server.url, url)
     relay.start()
@@ -225,12 +234,7 @@ def test_what_was_missed_comes_first_and_figures_do_not_go_back(
         return {"stats": {"totalLogs": 5}, "logs": [anomaly(n)["data"]["log"] for n in (1, 2)]}
 
     with Reader(url) as reader:
-        first = make_relay(server.url, url)
-        first.start()
-        server.wait_for_connection()
-        server.send(anomaly(1))
-        reader.wait_for_number(1)
-        first.stop()
+        begin_history(make_relay(server.url, url), server, reader)
         second = make_relay(ClientConfig(server.url, poller=poll, backfill_timeout=PATIENCE), url)
         second.start()
         server.wait_for_connection(2)
@@ -266,12 +270,7 @@ def test_a_gap_that_is_not_told_yet_is_left_to_the_next_relay(
         return {"logs": [anomaly(number)["data"]["log"] for number in (1, 2, 3)]}
 
     with Reader(url) as reader:
-        first = make_relay(server.url, url)
-        first.start()
-        server.wait_for_connection()
-        server.send(anomaly(1))
-        reader.wait_for_number(1)
-        first.stop()
+        begin_history(make_relay(server.url, url), server, reader)
         second = make_relay(ClientConfig(server.url, poller=hang, backfill_timeout=PATIENCE), url, beat_interval=0.1)
         second.start()
         server.wait_for_connection(2)
