@@ -30,8 +30,8 @@ except ImportError:
         "metrics for Prometheus need prometheus_client: pip install 'realtime-client[prometheus]'"
     ) from None
 
-from realtime_client.integrations.sources import Sources
-from realtime_client.measures import CLIENT, RELAY, Kind, Measure
+from realtime_client.integrations.sources import Source, Sources
+from realtime_client.measures import CLIENT, RELAY, Kind, Measure, Reading
 
 __all__ = ["RealtimeCollector"]
 
@@ -46,8 +46,8 @@ TABLES = {"client": CLIENT, "relay": RELAY}
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 _writing = threading.Lock()
-"""Held while figures are read and written, so that each is counted once; and over every fork: prometheus_client has one
-lock for all its values, which a child would find locked for ever."""
+"""Held while something is written, and over every fork: prometheus_client has one lock for all its values, which a
+child would find locked for ever."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_writing.acquire, after_in_parent=_writing.release, after_in_child=_writing.release)
 
@@ -229,13 +229,7 @@ class _Writer:
         """Return when everything is written that is counted up to now; whether that was done before patience ended."""
         if self._thread.ident is not None:
             return self._thread.is_alive() and self.request().wait(PATIENCE)
-        if not _writing.acquire(timeout=PATIENCE):
-            return False
-        try:
-            self._write()
-        finally:
-            _writing.release()
-        return True
+        return self._write()
 
     def _live(self) -> None:
         failing = False
@@ -246,8 +240,7 @@ class _Writer:
             while not self._requests.empty():
                 waiting.append(self._requests.get_nowait())
             try:
-                with _writing:
-                    self._write()
+                self._write()
             except Exception:  # the folder is gone, or full: the next write may do, and nobody waits for this one
                 if not failing:
                     logger.exception("the figures for Prometheus could not be written")
@@ -257,10 +250,22 @@ class _Writer:
             for done in waiting:
                 done.set()
 
-    def _write(self) -> None:
+    def _write(self) -> bool:
+        """Read the figures and write them; whether nobody else wrote for longer than patience lasts."""
+        # Read before: it takes the locks of clients and relays. Each is held, so that it is there until it is counted.
+        readings = [(source, source.ref(), reading) for source, reading in self._sources.readings()]
+        if not _writing.acquire(timeout=PATIENCE):
+            return False
+        try:
+            self._put(readings)
+        finally:
+            _writing.release()
+        return True
+
+    def _put(self, readings: list[tuple[Source, Any, Reading]]) -> None:
         shown = {}
-        for source, reading in self._sources.readings():
-            counted = self._counted.setdefault(source.ref(), {})
+        for source, held, reading in readings:
+            counted = self._counted.setdefault(held, {})
             for measure in source.measures:
                 for value_of_label, value in measure.points(reading):
                     labels = _label_values(measure, source.name, value_of_label)
