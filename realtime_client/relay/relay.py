@@ -301,7 +301,10 @@ class Relay:
         try:
             work()
         except (ConnectError, ConnectionLost) as error:
-            self._trouble(error)
+            if self._stopping and self.state is not RelayState.ACTIVE:  # cut off by `stop`, with nothing to append
+                self._writer.disconnect()
+            else:
+                self._trouble(error)
         except Exception as error:
             logger.exception("[%s] unexpected error on the relay's thread", self.name)
             self._trouble(error)
@@ -319,7 +322,7 @@ class Relay:
         self._pause(delay)
 
     def _serve(self) -> None:
-        self._writer.connect()
+        self._writer.connect(lambda: self._stopping)
         self._counts["redis_connects"] += 1
         self._log(logging.INFO, "connected to redis", redis=self._redis_url)
         while not self._stopping:

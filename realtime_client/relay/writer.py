@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -12,7 +12,7 @@ import msgspec
 
 from realtime_client._core.relay_stream import NOWHERE, Entry, Place, Portion, read_entry
 from realtime_client.config import ClientConfig
-from realtime_client.errors import ConnectionLost
+from realtime_client.errors import ConnectError, ConnectionLost
 from realtime_client.relay import scripts
 from realtime_client.relay.lease import Lease
 from realtime_client.relay.ledger import Batch
@@ -97,9 +97,11 @@ class StreamWriter:
         """Whether there is a connection."""
         return self._wire is not None
 
-    def connect(self) -> None:
-        """Connect; blocks. ``ConnectError`` if that fails."""
+    def connect(self, stopping: Callable[[], bool]) -> None:
+        """Connect; blocks. ``ConnectError`` if that fails or the relay is stopping."""
         self._wire = RedisWire(self._config, self._callables)
+        if stopping():  # `abort` may have come when there was no connection to end yet
+            raise ConnectError("the relay was stopped")
         self._wire.open(time.monotonic() + self._config.connect_timeout)
 
     def abort(self) -> None:

@@ -60,7 +60,7 @@ from tests.client.recording import (
     states,
 )
 from tests.outages.processes import in_child, run_script, see_at_once
-from tests.outages.waiting import in_turn, wait_for_plan, wait_until_ended
+from tests.outages.waiting import in_turn, wait_until_ended
 
 # Close hangs, or does nothing.
 
@@ -506,10 +506,8 @@ def test_a_client_is_tested_without_a_network_and_without_waiting(network: Memor
     with Stopwatch() as took, client:
         network.refuse(times=3)
         network.current.lose()
-        for attempt in range(4):
-            wait_for_plan(changes, attempt)
-            clock.wait_for_waiters(1)
-            clock.advance(30)
+        for _ in range(4):
+            clock.skip_delay(client)
         link = network.wait_for_open(2)
         alerts = client.events("system_alert", timeout=PATIENCE)
         link.put(alert("hello"))

@@ -19,6 +19,7 @@ from realtime_client.relay import Relay, RelayMetrics, RelayState, ledger
 from realtime_client.relay.ledger import Batch
 from realtime_client.relay.writer import LeaseRefused, StreamWriter
 from realtime_client.testing import FakeServer, refuse
+from realtime_client.transports.redis_wire import RedisWire
 from tests.client.recording import Record, Stopwatch, alert, anomaly, numbers, own_threads, stats
 from tests.faults.proxy import BOTH, FaultProxy, Toxics
 from tests.relay.load import Reader
@@ -526,6 +527,34 @@ def test_stop_is_prompt_while_redis_is_away(hole: bool, make_relay: MakeRelay) -
         with Stopwatch() as took:
             assert relay.stop()
         assert took.seconds < 1.0
+
+
+def test_stop_is_prompt_just_before_there_is_a_connection(
+    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    began, aborted = threading.Event(), threading.Event()
+
+    class Late(RedisWire):
+        def __init__(self, *arguments: Any) -> None:
+            began.set()
+            assert aborted.wait(PATIENCE)
+            super().__init__(*arguments)
+
+    def abort(writer: StreamWriter) -> None:
+        really_abort(writer)
+        aborted.set()
+
+    really_abort = StreamWriter.abort
+    monkeypatch.setattr("realtime_client.relay.writer.RedisWire", Late)
+    monkeypatch.setattr(StreamWriter, "abort", abort)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        relay = make_relay("ws://127.0.0.1:1/ws", f"redis://127.0.0.1:{silent.getsockname()[1]}/0?stream=s")
+        relay.start()
+        assert began.wait(PATIENCE)
+        with Stopwatch() as took:
+            assert relay.stop()
+        assert took.seconds < 1.0
+    assert caplog.records == []  # nothing has gone wrong
 
 
 def test_stop_keeps_to_its_time_while_redis_does_not_answer(

@@ -20,7 +20,7 @@ def make_writer(url: str, nothing_is_left: None) -> Iterator[Make]:
 
     def build(lease: float = 30.0, maxlen: int = 1000) -> StreamWriter:
         writer = StreamWriter(ClientConfig(url), lease=lease, maxlen=maxlen)
-        writer.connect()
+        writer.connect(lambda: False)
         made.append(writer)
         return writer
 
