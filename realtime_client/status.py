@@ -207,7 +207,8 @@ class Metrics:
         callback_errors: Callbacks that raised.
         callback_time: Seconds spent in callbacks on the dispatcher.
         latency: Seconds between the last answered heartbeat and its answer, or ``None``.
-        lanes: The buffers of callbacks with ``own_thread=True`` and of iterators.
+        lanes: The buffers of callbacks with ``own_thread=True`` and of iterators, summed by name; those that have ended
+            stay counted.
     """
 
     received: int = 0

@@ -171,13 +171,13 @@ class Engine:
         self._lock = threading.Lock()
         self._unborn_closed = threading.Event()
         self._unborn_closed.set()
-        for part in (self.threads, self.registry, self.counters, self.store, self.hub):
-            part.after_fork()
         for lane in self._own_lanes:
             if lane.side is not None:
-                lane.side.active = False
+                lane.side.active = False  # before the hub looks: it keeps the lanes of iterators alone
             lane.run = lane.side = None
             lane.subscription.after_fork()
+        for part in (self.threads, self.registry, self.counters, self.store, self.hub):
+            part.after_fork()
         for poller in self._refreshing:
             poller.disown()
         self._refreshing = []

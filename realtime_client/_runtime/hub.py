@@ -67,6 +67,7 @@ class Hub:
         self._side: tuple[SideLane, ...] = ()
         self._ending: tuple[SideLane, ...] = ()
         self._last: tuple[SideLane, ...] = ()  # those of a feed that is over: they end behind what waits in them
+        self._counted: tuple[SideLane, ...] = ()  # those whose counters are not among the retired yet
         self._over = False
         self._past: list[LaneMetrics] = []
         self._retired: dict[str, LaneMetrics] = {}
@@ -81,15 +82,15 @@ class Hub:
         with self._lock:
             self._past = [_sum("main", [*self._past, last])]
             self.main = self._make_main()
-            self._over, lanes, self._last = False, self._last, ()
-        for lane in lanes:
-            self.retire(lane)
+            self._over, self._last = False, ()
 
     def add(self, lane: SideLane) -> None:
         """Add a side lane; it gets what is published from now on."""
         with self._lock:
             self._side = (*(known for known in self._side if known.active), lane)
+            self._counted = (*self._counted, lane)
             holding = self._holding
+        self._retire_ended()
         if holding:
             lane.mailbox.hold()
             if not self._holding:  # released meanwhile, perhaps before this lane was held
@@ -97,13 +98,24 @@ class Hub:
 
     def retire(self, lane: SideLane) -> None:
         """Take a lane out; its counters are kept under its name."""
+        lane.active = False
+        lane.mailbox.close("cancelled")  # unless it was for another reason: what still waits will not be asked for
         last = lane.mailbox.metrics()
         with self._lock:
-            if not lane.active:
+            if lane not in self._counted:
                 return
-            lane.active = False
+            self._counted = tuple(known for known in self._counted if known is not lane)
             name = last.name if last.name in self._retired or len(self._retired) < MAX_RETIRED else "others"
             self._retired[name] = _sum(name, [self._retired[name], last] if name in self._retired else [last])
+
+    def _retire_ended(self) -> None:
+        """Retire those whose consumer has left, or has taken all there was in a run that is over."""
+        with self._lock:
+            present = {*self._side, *self._ending, *self._last}
+            ended = [lane for lane in self._counted if not lane.active or lane not in present]
+        for lane in ended:
+            if not lane.active or not lane.mailbox.metrics().waiting:
+                self.retire(lane)
 
     def publish(
         self, events: Sequence[Event], sizes: Sequence[int], *, through_hold: bool = False, heard: bool = True
@@ -190,19 +202,20 @@ class Hub:
 
     def metrics(self) -> tuple[LaneMetrics, tuple[LaneMetrics, ...]]:
         """The counters of the main mailbox, over all runs, and of the side lanes."""
+        self._retire_ended()
         with self._lock:
-            past, main, side = list(self._past), self.main, (*self._ending, *self._last, *self._side)
-            retired = dict(self._retired)
+            past, main, counted, retired = list(self._past), self.main, self._counted, dict(self._retired)
+        # A lane that is retired from here on counts as what it was: it must be in one of the two, and never in both.
         lanes = {name: [metrics] for name, metrics in retired.items()}
-        for lane in side:
-            if lane.active:
-                lanes.setdefault(lane.mailbox.name, []).append(lane.mailbox.metrics())
+        for lane in counted:
+            lanes.setdefault(lane.mailbox.name, []).append(lane.mailbox.metrics())
         summed = tuple(_sum(name, parts) for name, parts in lanes.items())
         return _sum("main", [*past, main.metrics()]), summed
 
     def after_fork(self) -> None:
         """Start over in a child process: the parent's waiting events are the parent's."""
         self._lock = threading.Lock()
+        self._side = self._counted = tuple(lane for lane in self._side if lane.active)
         for lane in self._side:  # those of iterators live on, in case that this thread iterates
             lane.mailbox.after_fork()
         self._ending = self._last = ()

@@ -132,6 +132,11 @@ def states(changes: Sequence[Any]) -> list[str]:
     return [c.current.state.value for c in changes if c.previous.state is not c.current.state]
 
 
+def consumers(client: RealtimeClient) -> int:
+    """How many iterators, and callbacks with a thread of their own, get what comes now."""
+    return sum(lane.active for lane in client._engine.hub._side)
+
+
 def own_threads(client: RealtimeClient | None = None) -> list[str]:
     """The names of the clients' threads that are alive, or of one client's."""
     prefix = "rtc-" if client is None else f"rtc-{client.config.name}-"

@@ -20,7 +20,7 @@ from realtime_client import (
 )
 from realtime_client.testing import FakeServer, MemoryTransport, accept, go_silent, refuse, send
 from tests.client.conftest import Make
-from tests.client.recording import PATIENCE, QUICK, Record, Stopwatch, Task, alert, anomaly, numbers, stats
+from tests.client.recording import PATIENCE, QUICK, Record, Stopwatch, Task, alert, anomaly, consumers, numbers, stats
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_events_ends_after_timeout_seconds_without_an_event(client: RealtimeClie
         assert numbers(list(events)) == [1, 2]
     assert 0.15 <= took.seconds < 2
     assert list(events) == []
-    assert client.metrics().lanes == ()
+    assert consumers(client) == 0
 
 
 def test_events_timeout_counts_from_the_last_event_on(client: RealtimeClient, network: MemoryTransport) -> None:
@@ -108,20 +108,20 @@ def test_events_holds_a_thousand_and_counts_the_rest(client: RealtimeClient, net
 
 def test_events_is_a_context_manager_that_unsubscribes(client: RealtimeClient, network: MemoryTransport) -> None:
     with client.events(timeout=PATIENCE) as events:
-        assert len(client.metrics().lanes) == 1
+        assert consumers(client) == 1
         delivered(client, network, anomaly(1))
         assert numbers([next(events)]) == [1]
-    assert client.metrics().lanes == ()
+    assert consumers(client) == 0
     delivered(client, network, anomaly(2))
     assert list(events) == []
 
 
 def test_events_unsubscribes_when_dropped(client: RealtimeClient) -> None:
     events = client.events()
-    assert len(client.metrics().lanes) == 1
+    assert consumers(client) == 1
     del events
     gc.collect()
-    assert client.metrics().lanes == ()
+    assert consumers(client) == 0
 
 
 def test_events_unsubscribes_after_a_break_out_of_the_loop(client: RealtimeClient, network: MemoryTransport) -> None:
@@ -134,7 +134,7 @@ def test_events_unsubscribes_after_a_break_out_of_the_loop(client: RealtimeClien
 
     assert first() == [7]
     gc.collect()
-    assert client.metrics().lanes == ()
+    assert consumers(client) == 0
 
 
 def test_events_of_several_threads_each_see_everything(client: RealtimeClient, network: MemoryTransport) -> None:
@@ -188,7 +188,7 @@ def test_wait_for_returns_the_event(client: RealtimeClient, network: MemoryTrans
     event = waiting.result()
     assert isinstance(event, StatsUpdate)
     assert event.stats["active_services"] > 5
-    assert client.metrics().lanes == ()
+    assert consumers(client) == 0
 
 
 def test_wait_for_raises_the_builtin_timeout_error(client: RealtimeClient) -> None:
@@ -196,7 +196,7 @@ def test_wait_for_raises_the_builtin_timeout_error(client: RealtimeClient) -> No
         client.wait_for("never", timeout=0.1)
     assert type(caught.value) is TimeoutError
     assert 0.1 <= took.seconds < 2
-    assert client.metrics().lanes == ()
+    assert consumers(client) == 0
 
 
 def test_wait_for_lets_the_predicate_raise(client: RealtimeClient, network: MemoryTransport) -> None:
@@ -207,7 +207,7 @@ def test_wait_for_lets_the_predicate_raise(client: RealtimeClient, network: Memo
     with pytest.raises(ZeroDivisionError):
         waiting.result()
     assert client.is_connected
-    assert client.metrics().lanes == ()
+    assert consumers(client) == 0
 
 
 def test_wait_for_raises_client_closed_on_close(client: RealtimeClient) -> None:
@@ -266,7 +266,7 @@ def test_join_returns_false_when_the_time_is_up(client: RealtimeClient) -> None:
     with Stopwatch() as took:
         assert client.join(timeout=0.1) is False
     assert 0.1 <= took.seconds < 2
-    assert client.metrics().lanes == ()
+    assert consumers(client) == 0
 
 
 def test_join_outlives_reconnections(client: RealtimeClient, network: MemoryTransport) -> None:

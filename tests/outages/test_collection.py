@@ -13,7 +13,7 @@ import pytest
 import realtime_client
 from realtime_client import ConnectionState, RealtimeClient
 from realtime_client.testing import Ending, FakeServer, MemoryTransport, accept, refuse, repeat, send, stall, wait
-from tests.client.recording import PATIENCE, QUICK, Record, Task, anomaly, numbers, own_threads
+from tests.client.recording import PATIENCE, QUICK, Record, Task, anomaly, consumers, numbers, own_threads
 from tests.outages.waiting import wait_until_ended
 
 
@@ -267,17 +267,13 @@ def test_a_handle_that_is_dropped_after_the_connection_was_closed(server: FakeSe
 # Iterators
 
 
-def lanes(client: RealtimeClient) -> int:
-    return len(client.metrics().lanes)
-
-
 def test_a_dropped_iterator_unsubscribes(server: FakeServer) -> None:
     with RealtimeClient(server.url) as client:
         events = client.events()
-        assert lanes(client) == 1
+        assert consumers(client) == 1
         del events
         gc.collect()
-        assert lanes(client) == 0
+        assert consumers(client) == 0
 
 
 def test_an_iterator_left_by_break_unsubscribes(server: FakeServer) -> None:
@@ -285,7 +281,7 @@ def test_an_iterator_left_by_break_unsubscribes(server: FakeServer) -> None:
         for _ in client.events("connection_established", timeout=0.01):
             break
         gc.collect()
-        assert lanes(client) == 0
+        assert consumers(client) == 0
 
 
 def test_a_dropped_iterator_does_not_block_the_reader() -> None:
