@@ -137,6 +137,7 @@ class DashboardStore:
         clock: Monotonic seconds, for `is_stale`.
         on_own_thread: Whether the caller runs on one of the client's own threads, where waiting is refused.
         awake: Called first by every reading method, so that a client in a forked process can come back to life.
+        stir: Lets the dispatcher thread, if there is one, look at the store again.
         polls: Whether answers to polls will come, so that what has no id must be remembered too.
     """
 
@@ -149,6 +150,7 @@ class DashboardStore:
         clock: Callable[[], float] = time.monotonic,
         on_own_thread: Callable[[], bool] = lambda: False,
         awake: Callable[[], object] = lambda: None,
+        stir: Callable[[], object] = lambda: None,
         polls: bool = False,
     ) -> None:
         self._recent_logs_limit = recent_logs_limit
@@ -157,6 +159,7 @@ class DashboardStore:
         self._clock = clock
         self._on_own_thread = on_own_thread
         self._awake = awake
+        self._stir = stir
         self._polls = polls
         self._watchers = ObserverRegistry()
         self._watches: dict[Subscription, Watch] = {}  # touched by subscribe() and by the lane: single dict operations
@@ -273,6 +276,8 @@ class DashboardStore:
         snapshot = self.snapshot()
         self._watches[subscription] = Watch(select, callback, snapshot, select(snapshot))
         self._watchers.add(WATCHERS, subscription)
+        if self.snapshot() is not snapshot:  # it changed while nobody watched, and the dispatcher may have gone by
+            self._stir()
         return subscription
 
     def _wait_for(

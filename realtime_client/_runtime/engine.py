@@ -106,6 +106,7 @@ class Engine:
         self.registry: ObserverRegistry = ObserverRegistry()
         self.counters: Counters = Counters()
         self.rejected: Rejected = Rejected(self.counters, clock)
+        self.hub: Hub = Hub(partial(self._mailbox, "main"))
         self.store: DashboardStore = DashboardStore(
             recent_logs_limit=config.recent_logs_limit,
             alerts_limit=config.alerts_limit,
@@ -113,9 +114,9 @@ class Engine:
             clock=clock.monotonic,
             on_own_thread=self.threads.is_current_own,
             awake=self.awake,
+            stir=self.hub.stir,
             polls=config.polling_url is not None or config.poller is not None,
         )
-        self.hub: Hub = Hub(partial(self._mailbox, "main"))
         self.board: StatusBoard = StatusBoard(self._first_status())
         self._attempts = Attempts(config, uniform)
         registry, store = self.registry, self.store  # the reader refers to no more than it needs

@@ -153,6 +153,10 @@ class Hub:
         """Put a notice about an error into the main mailbox; see `Mailbox.report`."""
         self.main.report(notice)
 
+    def stir(self) -> None:
+        """Let the consumer of the main mailbox look around, though nothing has come for it."""
+        self.main.nudge()
+
     def hurry(self, on: bool) -> None:
         """See `Mailbox.hurry`."""
         for mailbox in self._mailboxes():

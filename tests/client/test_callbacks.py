@@ -13,6 +13,7 @@ import pytest
 from realtime_client import (
     CallbackError,
     ConnectionEstablished,
+    DashboardSnapshot,
     Event,
     MalformedMessage,
     NewAnomaly,
@@ -25,7 +26,17 @@ from realtime_client import (
 )
 from realtime_client.testing import FakeServer, MemoryTransport
 from tests.client.conftest import Make
-from tests.client.recording import PATIENCE, Record, Task, alert, anomaly, numbers, own_threads, stats
+from tests.client.recording import (
+    PATIENCE,
+    Record,
+    Task,
+    alert,
+    anomaly,
+    connect_and_settle,
+    numbers,
+    own_threads,
+    stats,
+)
 from tests.outages.waiting import wait_until_ended
 
 
@@ -261,6 +272,22 @@ def test_callbacks_run_on_the_dispatcher_thread_in_the_order_received(
     assert set(log.threads) == {"rtc-cb-dispatcher"}
     assert [name for name, _ in calls] == ["first", "second", "third"] * 200
     assert numbers([event for _, event in calls[::3]]) == list(range(200))
+
+
+def test_a_change_while_a_subscription_begins_is_told(make: Make, network: MemoryTransport) -> None:
+    client, told = make(link_factory=network, heartbeat="none"), Record()
+    connect_and_settle(client)
+    looks: list[int] = []
+
+    def count(snapshot: DashboardSnapshot) -> int:
+        looks.append(len(snapshot.alerts))
+        if len(looks) == 1:
+            network.current.put(alert("now"))
+            client.store.wait_for(lambda newer: newer.alerts, timeout=PATIENCE)
+        return looks[-1]
+
+    client.store.subscribe(count, lambda *change: told(change))
+    assert told.wait_for(1) == [(0, 1)]
 
 
 def test_callbacks_of_every_kind_run_on_the_dispatcher_thread(make: Make, network: MemoryTransport) -> None:
