@@ -37,6 +37,8 @@ The environment's REALTIME_ variables are not asked.
 
 LOOK_AROUND = 0.25
 """Seconds after which the main thread looks whether somebody has connected, or the recording has ended."""
+OF_SERVING = {"quiet", "color"}
+"""The options about output that serving has a use for, or that do no harm."""
 STATS_INTERVAL = 0.1
 """Seconds between figures that the served feed tells, at least."""
 
@@ -68,7 +70,20 @@ def run(args: argparse.Namespace) -> int:
         config = ClientConfig(replay_url(args.file, speed=args.speed, loop=args.loop))
     except ValueError as error:  # also a ConfigError
         raise Failure(Exit.USAGE, str(error)) from None
-    return follow(config, args, hidden=FORMALITIES) if args.port is None else _serve(config, args)
+    if args.port is None:
+        return follow(config, args, hidden=FORMALITIES)
+    _refuse_selecting(args)
+    return _serve(config, args)
+
+
+def _refuse_selecting(args: argparse.Namespace) -> None:
+    """The whole recording is served: who asks for a part of it must not believe to have got it."""
+    unasked = argparse.ArgumentParser(add_help=False)
+    add_output_arguments(unasked, hidden="")
+    for name, default in vars(unasked.parse_args([])).items():
+        if name not in OF_SERVING and getattr(args, name) != default:
+            option = {"types": "type", "sources": "source", "follow": "no-follow"}.get(name, name.replace("_", "-"))
+            raise Failure(Exit.USAGE, f"--{option} is not allowed with --port, which serves the whole recording")
 
 
 def _serve(config: ClientConfig, args: argparse.Namespace) -> int:

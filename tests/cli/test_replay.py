@@ -202,6 +202,26 @@ def test_a_client_that_is_slower_than_the_replay_gets_everything(tmp_path: Path,
     assert process.interrupt(signal.SIGINT)[0] == 130
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--type", "deploy"],
+        ["--all"],
+        ["--lines", "3"],
+        ["--no-follow"],
+        ["--source", "a*"],
+        ["--min-score", "0.9"],
+        ["--output", "json"],
+    ],
+    ids=lambda option: option[0],
+)
+def test_the_whole_recording_is_served_or_nothing(file: Path, start: Start, option: list[str]) -> None:
+    assert one_line(start, str(file), "--port", "0", *option) == (
+        2,
+        f"{option[0]} is not allowed with --port, which serves the whole recording",
+    )
+
+
 def test_a_damaged_line_ends_serving(file: Path, start: Start) -> None:
     file.write_text(file.read_text() + "}{\n")
     process = start("replay", str(file), "--port", "0")
