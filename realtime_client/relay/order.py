@@ -58,6 +58,11 @@ class Order:
         """Whether the present waits for the past."""
         return self.held_until < math.inf
 
+    @property
+    def waiting(self) -> int:
+        """How many items are not taken yet, held or ready; for any thread."""
+        return len(self._held) + len(self.ready)
+
     def hold(self, until: float) -> None:
         """The past is being asked for: what is added waits for it, until then at most."""
         self.held_until = until

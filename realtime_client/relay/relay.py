@@ -249,7 +249,7 @@ class Relay:
         return RelayMetrics(
             **self._counts,
             duplicates=self._ledger.duplicates,
-            waiting=0 if upstream is None else len(upstream.backlog),
+            waiting=0 if upstream is None else len(upstream.backlog) + self._order.waiting,
             waiting_high_water=max(self._high_water, 0 if upstream is None else upstream.backlog.high_water),
             seq=self._ledger.seq,
             fence=self._ledger.fence,

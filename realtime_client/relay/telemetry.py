@@ -39,8 +39,8 @@ class RelayMetrics:
         snapshots: Snapshots written.
         redis_connects: Connections to Redis.
         redis_errors: Connections to Redis that failed or ended.
-        waiting: Events that wait to be appended.
-        waiting_high_water: The most that ever waited.
+        waiting: Events that wait to be appended, in line or for the answer to a poll.
+        waiting_high_water: The most that ever waited in line.
         seq: The number of the last entry; 0 before there is one.
         fence: The fencing number of the present or last term.
         active: 1 while the relay is active, otherwise 0.

@@ -283,6 +283,7 @@ def test_a_gap_that_is_not_told_yet_is_left_to_the_next_relay(
         passed_on.wait_for(1)
         for _ in range(2):
             wait_until_changed(lambda: second._beat_at)  # it was time for a beat
+        assert second.metrics().waiting >= 1  # the greeting does, too
         assert second.stop()
         assert (second.metrics().appended, second.metrics().beats) == (0, 0)
         end.set()
