@@ -266,6 +266,7 @@ class Engine:
             # Never connected: there is nobody to tell. A run that begins at this moment waits until this is over.
             self.board.reset(attrs.evolve(self._first_status(), state=ConnectionState.CLOSED))
             self.store.end(ClientClosed("the client was closed"))
+            self.hub.end()  # for those who iterate
             over.set()
             return None, discarded
         run.inbox.post(Close(deadline))
@@ -448,10 +449,14 @@ class Engine:
             # Somebody may have asked to connect anew, and the reconnect thread not have said so yet.
             settled = run is None or run.closing or run.last_request is None or run.last_request.handled
         status = self.board.read()
+        end: Notice | None = None
         if settled and status.state is ConnectionState.FAILED:
-            side.mailbox.tell(Notice(Topic.FAILED, status.last_error))
+            end = Notice(Topic.FAILED, status.last_error)
         elif (settled and status.state is ConnectionState.CLOSED) or (run is not None and run.closing):
-            side.mailbox.tell(Notice(Topic.END))
+            end = Notice(Topic.END)
+        if end is not None:
+            side.active = False  # no more than its end is asked of it: in the next run it would only fill up
+            side.mailbox.tell(end)
         return EventIterator(side, timeout=timeout, check=partial(self.check_wait, name))
 
     def check_wait(self, name: str) -> None:

@@ -83,6 +83,7 @@ class Mailbox:
         self._queued_events = 0  # events in _queue and _held
         self._queued_bytes = 0
         self._received = 0
+        self._blocked = 0  # events of batches that wait for room; not among the received yet
         self._dropped: Counter[str] = Counter()
         self._high_water = 0
         self._in_a_hurry = False
@@ -165,10 +166,14 @@ class Mailbox:
         """Discard all waiting events, and those that come; notices stay and are still accepted.
 
         Returns:
-            How many events were discarded.
+            How many events were discarded, without those that wait for room: of them `put` tells.
         """
         with self._lock:
             self.closed = True
+            # Counted here, not by those who wait and wake up later: then nobody may look at this mailbox any more.
+            blocked, self._blocked = self._blocked, 0
+            self._received += blocked
+            self._dropped[reason] += blocked
             count = self._discard(self._hand.events)
             for line in (self._queue, self._held or ()):
                 for chunk in line:
@@ -275,12 +280,22 @@ class Mailbox:
             start = end
             if self._overflow == "drop_newest":
                 break
-            self._note_high_water()
-            self._clock.wait(self._room, ABANDONED_CHECK)
+            if self._wait_for_room(len(events) - start):
+                return len(events) - start
         rest = len(events) - start
         self._received += rest
         self._dropped["closed" if self.closed else "cancelled" if self.abandoned else "drop_newest"] += rest
         return rest
+
+    def _wait_for_room(self, count: int) -> bool:
+        """Wait until it is worth another look; whether `close` came, which has counted those that wait."""
+        self._note_high_water()
+        self._blocked += count
+        self._clock.wait(self._room, ABANDONED_CHECK)
+        if self.closed:
+            return True
+        self._blocked -= count
+        return False
 
     def _waiting(self) -> int:
         return self._queued_events + len(self._hand.events)

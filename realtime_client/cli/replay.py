@@ -51,7 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--loop", action="store_true", help="begin again at the end")
     parser.add_argument(
-        "--port", type=port, metavar="P", help="serve it as a feed on this port of this machine, 0 for any that is free"
+        "--port",
+        type=port,
+        metavar="P",
+        help="serve the whole of it as a feed on this port of this machine, 0 for any that is free",
     )
     add_output_arguments(parser, hidden="greetings and pongs")
 

@@ -91,8 +91,8 @@ class Order:
         since, self.since = self.since, None
         if since is not None:
             self.ready.append(Gap(since=min(since, now), until=now, recovered=recovered, complete=complete))
-        self.ready += self._held
-        self._held = []
+        held, self._held = self._held, []  # first: whoever asks how many wait counts none of them twice
+        self.ready += held
         self._held_bytes = 0
         self.held_until = math.inf
 

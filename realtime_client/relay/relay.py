@@ -301,7 +301,7 @@ class Relay:
         try:
             work()
         except (ConnectError, ConnectionLost) as error:
-            if self._stopping and self.state is not RelayState.ACTIVE:  # cut off by `stop`, with nothing to append
+            if self._stopping and self._upstream is None:  # cut off by `stop`, with nothing to append
                 self._writer.disconnect()
             else:
                 self._trouble(error)
@@ -344,7 +344,7 @@ class Relay:
     def _stand_by(self, held: Held) -> None:
         if self._upstream is not None:
             # Another relay has gone on without us and follows the feed: what we hold it has, or says to be missing.
-            self._log(logging.WARNING, "another relay has taken over", discarded=self._upstream.waiting)
+            self._log(logging.WARNING, "another relay has taken over", discarded=self._unwritten(self._upstream))
             self._ledger.drop()
             self._close_upstream()
         if self.state is not RelayState.STANDBY:
@@ -529,7 +529,11 @@ class Relay:
     def _leave(self) -> None:
         """A graceful end: what was received is appended, the lease given back."""
         upstream = self._upstream
-        if upstream is None or not self._writer.connected or not self._writer.lease.left(time.monotonic()):
+        if upstream is None:
+            return
+        if not self._writer.connected or not self._writer.lease.left(time.monotonic()):
+            if discarded := self._unwritten(upstream):
+                self._log(logging.WARNING, "not appended at the end", discarded=discarded)
             return
         try:
             deadline = time.monotonic() + LEAVING
@@ -545,6 +549,11 @@ class Relay:
             self._log(logging.INFO, "lease given back", seq=self._ledger.seq)
         except LeaseLost as lost:
             self._log(logging.WARNING, "lease lost at the end", reason=str(lost))
+
+    def _unwritten(self, upstream: Upstream) -> int:
+        """How many events were received that Redis does not have, as far as we know."""
+        sent = sum(len(batch.events) for batch in self._ledger.unconfirmed)
+        return upstream.waiting + self._order.waiting + sent
 
     def _close_upstream(self) -> None:
         upstream = self._upstream

@@ -157,6 +157,32 @@ def test_events_under_block_holds_the_reading_up(make: Make, network: MemoryTran
     events.close()
 
 
+def test_events_of_a_client_that_never_connected_end_when_it_is_closed(make: Make, network: MemoryTransport) -> None:
+    client = make(link_factory=network)
+    events = client.events()
+    waiting = Task(lambda: list(events))
+    assert waiting.began.wait(PATIENCE)
+    client.close()
+    assert waiting.result() == []
+    client.connect(PATIENCE)
+    seen = Record()
+    client.on("new_anomaly", seen)
+    network.current.put(anomaly(1))
+    seen.wait_for(1)  # the end was theirs, not the dispatcher's
+
+
+def test_events_that_have_ended_hold_nobody_up(make: Make, network: MemoryTransport) -> None:
+    client, seen = make(link_factory=network, overflow="block"), Record()
+    client.on("new_anomaly", seen)
+    client.connect(PATIENCE)
+    client.close()
+    events = client.events()
+    client.connect(PATIENCE)
+    network.current.put(*[anomaly(i) for i in range(2_500)])
+    seen.wait_for(2_500)
+    assert list(events) == []
+
+
 @pytest.mark.parametrize("how", ["closed", "dropped"])
 def test_events_that_nobody_reads_any_more_lets_a_blocked_reader_go_on(
     how: str, make: Make, network: MemoryTransport

@@ -500,9 +500,7 @@ def test_log_lines_cannot_be_forged_by_the_server(
 
 
 def test_a_client_is_tested_without_a_network_and_without_waiting(network: MemoryTransport, clock: FakeClock) -> None:
-    changes = Record()
     client = RealtimeClient(link_factory=network, clock=clock)
-    client.on_status(changes)
     with Stopwatch() as took, client:
         network.refuse(times=3)
         network.current.lose()

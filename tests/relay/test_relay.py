@@ -555,7 +555,29 @@ def test_stop_is_prompt_just_before_there_is_a_connection(
         with Stopwatch() as took:
             assert relay.stop()
         assert took.seconds < 1.0
-    assert caplog.records == []  # nothing has gone wrong
+    said = [record.getMessage() for record in caplog.records if record.name == "realtime_client.relay"]
+    assert said == []  # nothing has gone wrong
+
+
+def test_what_stop_cannot_append_is_told(
+    server: FakeServer,
+    redis_server: RedisServer,
+    stream: str,
+    make_relay: MakeRelay,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with FaultProxy(redis_server.port) as proxy:
+        relay = make_relay(server.url, redis_server.url(stream, port=proxy.port), lease=0.5)
+        relay.start()
+        wait_active(relay)
+        server.wait_for_connection()
+        proxy.set(Toxics(black_hole=True), *BOTH)
+        server.send(anomaly(1))
+        assert relay.wait_for(RelayState.DISCONNECTED, PATIENCE)
+        assert relay.stop()
+    records: list[Any] = [record for record in caplog.records if record.name == "realtime_client.relay"]
+    (told,) = (record.relay for record in records if record.relay["what"] == "not appended at the end")
+    assert told["discarded"] >= 1
 
 
 def test_stop_keeps_to_its_time_while_redis_does_not_answer(

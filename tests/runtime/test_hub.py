@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from realtime_client._runtime.hub import Hub, SideLane, Topic
 from realtime_client._runtime.mailbox import Mailbox, Notice
 from realtime_client.events import Event, Pong, SystemAlert, UnknownEvent
 from realtime_client.testing import FakeClock
+from tests.client.recording import PATIENCE
 
 EVENTS = [UnknownEvent(1), Pong(), SystemAlert("x"), Pong(2)]
 SIZES = [1, 10, 100, 1000]
@@ -231,6 +233,21 @@ def test_a_lane_that_has_ended_stays_counted_under_its_name(hub: Hub) -> None:
     assert ended.dropped == {"drop_oldest": 3 + 1, "cancelled": 1 + 3}
     hub.add(side())
     assert hub.metrics()[1] == (ended,)
+
+
+def test_what_waits_for_room_in_a_lane_that_ends_is_counted_with_it(hub: Hub) -> None:
+    clock = FakeClock()
+    lane = side(max_events=1, overflow="block", clock=clock)
+    hub.add(lane)
+    with ThreadPoolExecutor(1) as elsewhere:
+        publishing = elsewhere.submit(hub.publish, EVENTS, SIZES)
+        clock.wait_for_waiters()
+        lane.active = False
+        (ended,) = hub.metrics()[1]
+        assert (ended.received, dict(ended.dropped)) == (4, {"cancelled": 4})
+        assert publishing.result(PATIENCE) == 3
+    assert hub.metrics()[1] == (ended,)
+    assert lane.mailbox.metrics() == ended
 
 
 @pytest.mark.parametrize("over", [False, True], ids=["closed", "the feed is over"])
