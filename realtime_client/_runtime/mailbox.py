@@ -291,11 +291,12 @@ class Mailbox:
         """Wait until it is worth another look; whether `close` came, which has counted those that wait."""
         self._note_high_water()
         self._blocked += count
-        self._clock.wait(self._room, ABANDONED_CHECK)
-        if self.closed:
-            return True
-        self._blocked -= count
-        return False
+        try:
+            self._clock.wait(self._room, ABANDONED_CHECK)
+        finally:
+            if not self.closed:
+                self._blocked -= count
+        return self.closed
 
     def _waiting(self) -> int:
         return self._queued_events + len(self._hand.events)
