@@ -449,14 +449,11 @@ class Engine:
             # Somebody may have asked to connect anew, and the reconnect thread not have said so yet.
             settled = run is None or run.closing or run.last_request is None or run.last_request.handled
         status = self.board.read()
-        end: Notice | None = None
+        # Taken out at once: in the next run it would only fill up.
         if settled and status.state is ConnectionState.FAILED:
-            end = Notice(Topic.FAILED, status.last_error)
+            self._end_lane(side, notice=Notice(Topic.FAILED, status.last_error))
         elif (settled and status.state is ConnectionState.CLOSED) or (run is not None and run.closing):
-            end = Notice(Topic.END)
-        if end is not None:
-            side.active = False  # no more than its end is asked of it: in the next run it would only fill up
-            side.mailbox.tell(end)
+            self._end_lane(side)
         return EventIterator(side, timeout=timeout, check=partial(self.check_wait, name))
 
     def check_wait(self, name: str) -> None:
@@ -492,10 +489,10 @@ class Engine:
         if run.closing or not subscription.active:  # perhaps too late for others to have seen this lane
             self._end_lane(side)
 
-    def _end_lane(self, side: SideLane, reason: str = "closed") -> None:
-        side.mailbox.close(reason)
+    def _end_lane(self, side: SideLane, reason: str = "closed", notice: Notice | None = None) -> None:
+        side.mailbox.close(reason)  # also what is held back: the end must not wait behind it
         self.hub.retire(side)
-        side.mailbox.tell(Notice(Topic.END))
+        side.mailbox.tell(Notice(Topic.END) if notice is None else notice)
 
     def _start_lane(self, run: _Run, lane: CallbackLane) -> None:
         thread = self.threads.start(lane.thread_name, lane.run)

@@ -171,6 +171,17 @@ def test_events_of_a_client_that_never_connected_end_when_it_is_closed(make: Mak
     seen.wait_for(1)  # the end was theirs, not the dispatcher's
 
 
+def test_events_of_a_closed_client_end_also_while_others_are_held_back(make: Make, network: MemoryTransport) -> None:
+    """As by the backfill of a connection that is closed at this moment."""
+    client = make(link_factory=network)
+    client.connect(PATIENCE)
+    client.close()
+    client._engine.hub.hold()
+    events = client.events()
+    client._engine.hub.release()
+    assert Task(lambda: list(events)).result() == []
+
+
 def test_events_that_have_ended_hold_nobody_up(make: Make, network: MemoryTransport) -> None:
     client, seen = make(link_factory=network, overflow="block"), Record()
     client.on("new_anomaly", seen)
