@@ -145,7 +145,7 @@ def test_a_client_that_gave_up_at_once_is_tried_again_at_a_later_use(configure: 
     with FakeServer(script=[[refuse(404)]]) as server:
         configure({"URL": server.url, "FATAL_RETRY_DELAY": 0.01})
         with pytest.raises(ConnectionError):
-            realtime.client.connect(timeout=PATIENCE)
+            realtime.client.join(PATIENCE)  # not connect(): behind the refusal that would be another attempt
         failed_at = realtime.settings.client.fatal_retry_delay + time.monotonic()
         while time.monotonic() < failed_at:
             pass
