@@ -559,41 +559,40 @@ def test_stop_is_prompt_just_before_there_is_a_connection(
     assert said == []  # nothing has gone wrong
 
 
-def test_what_stop_cannot_append_is_told(
-    server: FakeServer,
-    redis_server: RedisServer,
-    stream: str,
-    make_relay: MakeRelay,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+@pytest.fixture
+def cut_off(
+    server: FakeServer, redis_server: RedisServer, stream: str, make_relay: MakeRelay
+) -> Iterator[Callable[[float], Relay]]:
+    """Makes a relay with such a lease that was active when Redis fell silent, and has an event to append."""
     with FaultProxy(redis_server.port) as proxy:
-        relay = make_relay(server.url, redis_server.url(stream, port=proxy.port), lease=0.5)
-        relay.start()
-        wait_active(relay)
-        server.wait_for_connection()
-        proxy.set(Toxics(black_hole=True), *BOTH)
-        server.send(anomaly(1))
-        assert relay.wait_for(RelayState.DISCONNECTED, PATIENCE)
-        assert relay.stop()
+
+        def make(lease: float) -> Relay:
+            relay = make_relay(server.url, redis_server.url(stream, port=proxy.port), lease=lease)
+            relay.start()
+            wait_active(relay)
+            server.wait_for_connection()
+            proxy.set(Toxics(black_hole=True), *BOTH)
+            server.send(anomaly(1))
+            return relay
+
+        yield make
+
+
+def test_what_stop_cannot_append_is_told(cut_off: Callable[[float], Relay], caplog: pytest.LogCaptureFixture) -> None:
+    relay = cut_off(0.5)
+    assert relay.wait_for(RelayState.DISCONNECTED, PATIENCE)
+    assert relay.stop()
     records: list[Any] = [record for record in caplog.records if record.name == "realtime_client.relay"]
     (told,) = (record.relay for record in records if record.relay["what"] == "not appended at the end")
     assert told["discarded"] >= 1
 
 
-def test_stop_keeps_to_its_time_while_redis_does_not_answer(
-    server: FakeServer, redis_server: RedisServer, stream: str, make_relay: MakeRelay
-) -> None:
-    with FaultProxy(redis_server.port) as proxy:
-        relay = make_relay(server.url, redis_server.url(stream, port=proxy.port), lease=60.0)
-        relay.start()
-        wait_active(relay)
-        server.wait_for_connection()
-        proxy.set(Toxics(black_hole=True), *BOTH)
-        server.send(anomaly(1))
-        with Stopwatch() as took:
-            assert relay.stop(4.0)
-        assert took.seconds < 4.0
-        assert relay.state is RelayState.STOPPED
+def test_stop_keeps_to_its_time_while_redis_does_not_answer(cut_off: Callable[[float], Relay]) -> None:
+    relay = cut_off(60.0)
+    with Stopwatch() as took:
+        assert relay.stop(4.0)
+    assert took.seconds < 4.0
+    assert relay.state is RelayState.STOPPED
 
 
 def test_logs_say_the_same_as_words_and_as_data(

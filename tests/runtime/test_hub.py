@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -51,10 +51,6 @@ def rest(box: Mailbox) -> list[Any]:
 @pytest.fixture
 def hub() -> Hub:
     return Hub(mailbox)
-
-
-def names(hub: Hub) -> Sequence[str]:
-    return [lane.name for lane in hub.metrics()[1]]
 
 
 def test_the_main_mailbox_gets_everything_and_a_side_lane_what_it_wants(hub: Hub) -> None:
