@@ -291,6 +291,9 @@ class _Connection(redis.Connection):
         if connected:
             self._dial.close()
 
+    def __del__(self) -> None:
+        """Nothing: redis-py's disconnects under the dial's lock, and a finaliser runs anywhere, also under one."""
+
     def forget(self) -> None:
         """In a forked child: never touch the dial's lock, which nobody may be there to release."""
         self._sock = None

@@ -308,6 +308,7 @@ def test_a_cut_during_the_backfill_leaves_one_gap_from_the_first_loss_on(network
     network.current.put(anomaly(11))
     in_store(client, 11)
     poller.release(2)
+    wait_until_ended("-poller")  # also for the first question, for which nobody waits any more
     told.wait_until(lambda items: items and items[-1] == "STREAM log-11")
     assert line(told) == [
         *("CONNECTING", "CONNECTED", "STREAM log-0", "RECONNECTING", "CONNECTED"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import time
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,7 +12,10 @@ import pytest
 from realtime_client import ClientConfig
 from realtime_client.relay.ledger import Batch
 from realtime_client.relay.writer import Held, LeaseLost, LeaseRefused, StreamWriter, Term
-from tests.relay.servers import RedisServer
+from realtime_client.transports.callables import Callables
+from realtime_client.transports.dialing import Dial
+from realtime_client.transports.redis_wire import RedisWire
+from tests.relay.servers import PATIENCE, RedisServer
 
 Make = Callable[..., StreamWriter]
 
@@ -198,3 +204,22 @@ def test_a_script_that_redis_has_forgotten_is_given_again(make_writer: Make, red
         client.script_flush()
     writer.append(batch(0, b"a"))
     writer.renew()
+
+
+def test_the_finaliser_of_a_connection_takes_no_lock(
+    url: str, nothing_is_left: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Garbage is collected anywhere, also under the store's lock; and a dial's close takes its own."""
+    wire = RedisWire(ClientConfig(url), Callables("test"))
+    wire.open(time.monotonic() + PATIENCE)
+    wire.release()
+    collected = weakref.ref(wire._connection)
+    closed: list[Dial] = []
+
+    def close(dial: Dial) -> None:
+        closed.append(dial)
+
+    monkeypatch.setattr(Dial, "close", close)
+    del wire
+    gc.collect()
+    assert (collected(), closed) == (None, [])
