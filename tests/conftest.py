@@ -9,7 +9,6 @@ machine; ``--hypothesis-seed`` repeats a whole run.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -38,9 +37,6 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.setswitchinterval(float(interval))
     if os.environ.get("REALTIME_LOCK_CHECK", "0") != "0":
         config.stash[lock_check] = stack.enter_context(LockCheck())
-        # Garbage is collected often, for finalisers may come upon a thread that holds a lock.
-        stack.callback(gc.set_threshold, *gc.get_threshold())
-        gc.set_threshold(40, 5, 5)
         handles._register.after_fork()  # the one lock that is made at import is made anew, so that it is watched
 
 
