@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -12,7 +11,8 @@ import pytest
 from realtime_client import RealtimeClient
 from realtime_client.testing import FakeClock, FakeServer, MemoryLink, MemoryTransport
 from realtime_client.transports.base import Received
-from tests.client.recording import PATIENCE, Record, own_threads
+from tests.client.recording import Record, own_threads
+from tests.outages.waiting import wait_until_ended
 
 Make: TypeAlias = Callable[..., RealtimeClient]
 
@@ -32,9 +32,7 @@ def nothing_is_left() -> Iterator[None]:
     process = psutil.Process()
     before = process.num_fds()
     yield
-    for thread in threading.enumerate():
-        if thread.name.startswith("rtc-resolve-"):  # nobody waits for it: it has told its result, and is about to end
-            thread.join(PATIENCE)
+    wait_until_ended("rtc-resolve-")  # nobody else does: it has told its result, and is about to end
     assert own_threads() == []
     assert process.num_fds() <= before
 

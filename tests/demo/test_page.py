@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from realtime_client.demo.page import PageServer
 from realtime_client.testing import MemoryTransport
 from realtime_client.web import FILES, PAGE_HEADERS, STREAM_HEADERS
 from tests.client.recording import anomaly
+from tests.outages.waiting import wait_until_ended
 from tests.web.pages import Page, own_threads
 
 PATIENCE = 20.0
@@ -30,9 +30,8 @@ def server(network: MemoryTransport) -> Iterator[PageServer]:
     with PageServer(client, title="<Demo>") as running:
         yield running
     client.close()
-    for thread in threading.enumerate():
-        if thread.name.startswith("rtc-"):
-            thread.join(PATIENCE)
+    wait_until_ended("process_request_thread")  # a visit may only now come to ask the client, which begins a thread
+    wait_until_ended("rtc-")
     assert own_threads() == []
 
 

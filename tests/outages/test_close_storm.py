@@ -15,6 +15,7 @@ from realtime_client import ConnectionState, RealtimeClient, RealtimeError, Stat
 from realtime_client.testing import FakeServer, MemoryTransport, accept, refuse, repeat, send, stall
 from tests.client.conftest import Make
 from tests.client.recording import PATIENCE, QUICK, Stopwatch, anomaly, own_threads
+from tests.outages.waiting import wait_until_ended
 
 THREADS = 4
 CYCLES = 250
@@ -202,9 +203,7 @@ def test_shared_handles_come_and_go(server: FakeServer) -> None:
             handle.close()
 
     in_threads(work)
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith("rtc-storm-shared")]
-    for thread in threads:
-        thread.join(PATIENCE)
+    wait_until_ended("rtc-storm-shared")
     for connection in server.attempts:
         connection.wait_closed()
     assert server.open_connections == ()

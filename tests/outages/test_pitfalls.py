@@ -97,9 +97,7 @@ def test_close_says_which_thread_did_not_end(server: FakeServer, make: Make, cap
     client.close()
     leave.set()
     assert "rtc-stuck-dispatcher" in caplog.text
-    for thread in threading.enumerate():
-        if thread.name.startswith("rtc-stuck"):
-            thread.join(PATIENCE)
+    wait_until_ended("rtc-stuck")
 
 
 # It reconnects after it was stopped, or never again.

@@ -804,10 +804,7 @@ def test_the_stream_takes_over_with_its_first_message(network: MemoryTransport, 
     assert gaps.items[0].complete
     count = len(polled.items)
     assert source(client) is Transport.WEBSOCKET
-    for thread in threading.enumerate():  # the one that made the last poll has told it, and is about to end
-        if thread.name.startswith(f"rtc-{client.config.name}-poll"):
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
+    wait_until_ended(f"rtc-{client.config.name}-poll")  # the one that made the last poll has told it
     *rest, last = numbers(events.wait_for(count + 1))
     assert rest == list(range(1, count + 1))
     assert last == 10_000

@@ -32,6 +32,7 @@ from realtime_client.testing import (
 )
 from tests.client.recording import PATIENCE, QUICK, Record
 from tests.outages.tunnel import TunnelProxy
+from tests.outages.waiting import wait_until_ended
 
 TOKEN, PASSWORD, QUERY, HEADER = "tok3n-of-mine", "pa55word-of-mine", "qu3ry-of-mine", "h3ader-of-mine"
 POLL_PASSWORD, POLL_QUERY, PROXY_PASSWORD = "p0ll-word-of-mine", "p0ll-query-of-mine", "pr0xy-word-of-mine"
@@ -318,9 +319,7 @@ def test_a_poll_that_nobody_answers(server: FakeServer, log: Everything) -> None
     server.gate("never").release()
     assert_no_secrets(listener.texts())
     assert_no_secrets([*log.texts, *said(caught.value)])
-    for thread in threading.enumerate():
-        if "poll-request" in thread.name:
-            thread.join(PATIENCE)
+    wait_until_ended("poll-request")
 
 
 @pytest.mark.parametrize("option", ["token", "headers"])

@@ -10,10 +10,14 @@ from tests.client.recording import PATIENCE, Record
 
 
 def wait_until_ended(part: str) -> None:
-    """Join every thread with this in its name."""
+    """Join every thread with this in its name; fails where one of them does not end."""
     for thread in threading.enumerate():
         if part in thread.name and thread is not threading.current_thread():
+            # Threads are listed from the moment in which they are asked to start, and can be joined once they have.
+            began: threading.Event = vars(thread)["_started"]
+            began.wait(PATIENCE)
             thread.join(PATIENCE)
+            assert not thread.is_alive()
 
 
 def wait_for_plan(changes: Record, attempts: int) -> StatusChange:
